@@ -1,0 +1,149 @@
+"""Files and directories that appear whole or not at all.
+
+A file is written beside its final name, synced and renamed. A directory is built under a dot-name,
+every file synced, then renamed: whoever sees the final name sees finished contents. Nothing here
+overwrites a directory.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nulls_dist.errors import InputError, IntegrityError
+
+_CHUNK_BYTES = 1 << 22
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sync_path(path: Path) -> None:
+    """Flush a file's contents, or a directory's entries, to the device."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` so that a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_path(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace `path` by UTF-8 text, atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace `path` by indented JSON with sorted keys (equal content gives equal bytes)."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, refusing duplicate keys and non-finite numbers.
+
+    Raises:
+        IntegrityError: the file is missing or is not such JSON.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"duplicate keys {twice}")
+        return content
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is not a JSON number")
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except FileNotFoundError:
+        raise IntegrityError(f"{path}: file is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
+
+
+def check_absent(path: Path) -> None:
+    """Refuse to write over something that exists.
+
+    Raises:
+        InputError: `path` exists.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists already and is never overwritten; name another output")
+
+
+@contextlib.contextmanager
+def new_directory(final: Path) -> Iterator[Path]:
+    """Yield a directory to fill; publish it as `final` when the block ends without an error.
+
+    On an error the partial directory is removed and `final` does not appear.
+
+    Raises:
+        InputError: `final` exists.
+    """
+    check_absent(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_directory(final)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        publish_directory(partial, final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def partial_directory(final: Path) -> Path:
+    """Return the dot-name under which `final` is built."""
+    return final.with_name(f".{final.name}.partial")
+
+
+def publish_directory(partial: Path, final: Path) -> None:
+    """Sync everything under `partial` and rename it to `final`.
+
+    Raises:
+        InputError: `final` appeared in the meantime.
+    """
+    for folder, _, files in os.walk(partial):
+        for name in files:
+            sync_path(Path(folder) / name)
+        sync_path(Path(folder))
+    check_absent(final)
+    partial.rename(final)
+    sync_path(final.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link `source` as `target`; copy where the file system cannot link."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
