@@ -1,0 +1,1 @@
+"""Read a corpus: memory-mapped documents, the source-affine stream, batches."""

@@ -1,0 +1,50 @@
+"""sources.parquet opened for look-ups: names to ids and back."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nulls_dist.data.format import SOURCES_SCHEMA
+from nulls_dist.errors import IntegrityError
+
+
+class SourceTable:
+    """One row per source, sorted by source_id; S sources.
+
+    Attributes:
+        source_ids: (S,) uint64, ascending.
+        table: the columns of `SOURCES_SCHEMA`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read a table.
+
+        Raises:
+            IntegrityError: the file is missing, damaged, unsorted or has another schema.
+        """
+        try:
+            self.table: pa.Table = pq.read_table(path, memory_map=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
+        if not self.table.schema.equals(SOURCES_SCHEMA):
+            raise IntegrityError(f"{path}: schema differs from the format")
+        self.source_ids: npt.NDArray[np.uint64] = self.table.column("source_id").to_numpy()
+        if np.any(self.source_ids[1:] <= self.source_ids[:-1]):
+            raise IntegrityError(f"{path}: source ids are not in ascending order")
+
+    def __len__(self) -> int:
+        return len(self.source_ids)
+
+    def row_of(self, source_id: int) -> int | None:
+        """Return the row of a source, or None."""
+        row = int(np.searchsorted(self.source_ids, np.uint64(source_id)))
+        found = row < len(self) and int(self.source_ids[row]) == source_id
+        return row if found else None
+
+    def title_of(self, source_id: int) -> str:
+        """Return the title of a source, or its id in words where it is unknown."""
+        row = self.row_of(source_id)
+        return f"id:{source_id}" if row is None else str(self.table.column("title")[row])

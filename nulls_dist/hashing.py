@@ -1,0 +1,76 @@
+"""The counter-based hash that every deterministic choice is drawn from (numpy twin).
+
+All arithmetic is modulo 2^64. `mix` is the finaliser of splitmix64 (Steele, Lea, Flood 2014,
+"Fast splittable pseudorandom number generators"). `hashing_torch` holds the same functions on
+tensors; golden vectors keep the two equal for ever.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+U64Array = npt.NDArray[np.uint64]
+
+MASK64: Final = (1 << 64) - 1
+GOLDEN_GAMMA: Final = 0x9E3779B97F4A7C15
+MIX_FIRST: Final = 0xBF58476D1CE4E5B9
+MIX_SECOND: Final = 0x94D049BB133111EB
+SEED_OFFSET: Final = 0x632BE59BD9B4E019
+LAYER_STRIDE: Final = 0xD1B54A32D192ED03
+DOMAIN_STRIDE: Final = 0x8CB92BA72F3D8DD7
+
+
+def mix(values: U64Array) -> U64Array:
+    """Scramble each 64-bit value, bijectively.
+
+    Args:
+        values: any shape, uint64.
+
+    Returns:
+        The same shape, uint64.
+    """
+    with np.errstate(over="ignore"):
+        values = (values ^ (values >> np.uint64(30))) * np.uint64(MIX_FIRST)
+        values = (values ^ (values >> np.uint64(27))) * np.uint64(MIX_SECOND)
+        return values ^ (values >> np.uint64(31))
+
+
+def key(source_ids: U64Array, *, seed: int, domain: int, layer: int = 0) -> U64Array:
+    """Derive one independent 64-bit key per source for a purpose (`domain`) and a layer.
+
+    Args:
+        source_ids: any shape, uint64.
+        seed: router seed of the corpus, any integer (taken modulo 2^64).
+        domain: purpose of the key; 0 is neuron choice, 1 is the bucket.
+        layer: layer number, from 0.
+
+    Returns:
+        The same shape, uint64.
+    """
+    salt = np.uint64((seed * GOLDEN_GAMMA + SEED_OFFSET) & MASK64)
+    place = np.uint64(((layer + 1) * LAYER_STRIDE + domain * DOMAIN_STRIDE) & MASK64)
+    with np.errstate(over="ignore"):
+        return mix(mix(mix(source_ids + np.uint64(GOLDEN_GAMMA)) ^ salt) + place)
+
+
+def below(hashes: U64Array, bound: int) -> npt.NDArray[np.int64]:
+    """Map each hash to a uniform integer in [0, bound) by its upper 32 bits.
+
+    Args:
+        hashes: any shape, uint64.
+        bound: below 2^31.
+    """
+    high = hashes >> np.uint64(32)
+    return ((high * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
+
+
+def draw(keys: U64Array, counters: U64Array) -> U64Array:
+    """Return the hash numbered `counter` of the stream that starts at `key` (broadcasting)."""
+    with np.errstate(over="ignore"):
+        return mix(keys + counters * np.uint64(GOLDEN_GAMMA))
+
+
+def unit_interval(hashes: U64Array) -> npt.NDArray[np.float64]:
+    """Map each hash to [0, 1) by its upper 53 bits, exactly."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
