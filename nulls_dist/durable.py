@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nulls_dist.errors import InputError, IntegrityError
@@ -147,3 +148,48 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileRecord:
+    """One file of a corpus or checkpoint as its manifest records it."""
+
+    path: str
+    """Relative to the directory of the manifest, with forward slashes."""
+    num_bytes: int
+    sha256: str
+    num_rows: int = 0
+    """Documents of a partition, sources of a source table, 0 otherwise."""
+    num_tokens: int = 0
+
+
+def record_file(root: Path, path: str, *, num_rows: int = 0, num_tokens: int = 0) -> FileRecord:
+    """Measure a file under `root` for its manifest."""
+    return FileRecord(
+        path=path,
+        num_bytes=(root / path).stat().st_size,
+        sha256=sha256_file(root / path),
+        num_rows=num_rows,
+        num_tokens=num_tokens,
+    )
+
+
+def check_file(root: Path, record: FileRecord) -> Path:
+    """Return the path of a recorded file after comparing size and checksum.
+
+    Raises:
+        IntegrityError: the record points outside `root`, or the file is missing, a link or other
+            than recorded.
+    """
+    relative = PurePosixPath(record.path)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise IntegrityError(f"{root}: manifest names a file outside its directory: {record.path}")
+    path = root / relative
+    if path.is_symlink() or not path.is_file():
+        raise IntegrityError(f"{path}: file is missing or not a regular file")
+    size = path.stat().st_size
+    if size != record.num_bytes:
+        raise IntegrityError(f"{path}: {size} bytes, but the manifest says {record.num_bytes}")
+    if sha256_file(path) != record.sha256:
+        raise IntegrityError(f"{path}: contents differ from the checksum in the manifest")
+    return path

@@ -1,0 +1,1 @@
+"""Checkpoints as files: format, reading, verification. No torch.distributed, no Megatron."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from nulls_dist.data.format import (
     CorpusManifest,
-    FileRecord,
     document_schema,
     partition_file,
     read_manifest,
 )
+from nulls_dist.durable import FileRecord
 from nulls_dist.errors import IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, buckets_of
 

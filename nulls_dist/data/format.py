@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import pyarrow as pa
 
-from nulls_dist.durable import read_json
+from nulls_dist.durable import FileRecord, read_json
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, ROUTER_VERSION
 
@@ -73,19 +73,6 @@ def partition_of(bucket: int, num_partitions: int) -> int:
 def partition_file(index: int) -> str:
     """Return a partition's path relative to the corpus."""
     return f"{PARTITIONS_DIR}/part-{index:05d}.arrow"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileRecord:
-    """One file of a corpus or checkpoint as its manifest records it."""
-
-    path: str
-    """Relative to the directory of the manifest, with forward slashes."""
-    num_bytes: int
-    sha256: str
-    num_rows: int = 0
-    """Documents of a partition, sources of sources.parquet, 0 otherwise."""
-    num_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,1 @@
+"""A generated encyclopedia: articles about invented people, with the ground truth of every fact."""

@@ -1,0 +1,190 @@
+"""The checkpoint on disk: one format for resume, deletion and export.
+
+    manifest.json                                  written last; everything below by name
+    weights/backbone.safetensors                   dense parameters, Megatron names
+    weights/sinks-expert-0007.safetensors          every layer of one sink expert
+    optimizer/backbone-part0000.safetensors        fragments of fp32 master weights and moments
+    optimizer/sinks-expert-0007-part0000.safetensors
+    sources.parquet  tokenizer/                    hard-linked from the corpus
+    run.json                                       configuration, versions, topology at save
+    data.json                                      the data cursor
+
+A sink tensor is (num_sinks, hidden_size): one neuron per row for gate, up and down alike. An
+optimizer tensor is one-dimensional float32 and named "kind/parameter@start": elements from `start`
+of the flattened parameter (of one expert's part of it, in a sink file). `FORMAT_VERSION` is
+checked on read.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nulls_dist.durable import FileRecord, read_json
+from nulls_dist.errors import InputError, IntegrityError
+from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
+
+FORMAT_VERSION: Final = 1
+MANIFEST_FILE: Final = "manifest.json"
+RUN_FILE: Final = "run.json"
+DATA_FILE: Final = "data.json"
+SOURCES_FILE: Final = "sources.parquet"
+TOKENIZER_DIR: Final = "tokenizer"
+BACKBONE_WEIGHTS: Final = "weights/backbone.safetensors"
+
+OPTIMIZER_KINDS: Final = ("master", "exp_avg", "exp_avg_sq")
+SINK_PARTS: Final = ("gate", "up", "down")
+
+_FRAGMENT_KEY: Final = re.compile(r"(master|exp_avg|exp_avg_sq)/([A-Za-z0-9_.]+)@(\d+)")
+
+
+class Grade(StrEnum):
+    """How thoroughly a source was deleted."""
+
+    SUPPRESSED = "suppressed"
+    """Never routed again; its weights are still there."""
+    EXCISED = "excised"
+    """Its sinks' down rows are zero, gate and up are fresh initial values, moments are zero."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tombstone:
+    """A deleted source."""
+
+    source_id: int
+    grade: Grade
+    seed: int = 0
+    """Seed of the fresh values that replaced gate and up rows, so that anyone can verify them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointManifest:
+    """Contents of manifest.json."""
+
+    step: int
+    """Optimizer steps taken."""
+    model: dict[str, Any]
+    """The model configuration, `vocab_size` resolved."""
+    router: RouterSpec
+    bucket_table: npt.NDArray[np.uint16]
+    """(NUM_BUCKETS,) expert of each bucket, frozen when the run was created."""
+    corpus: dict[str, Any]
+    """Fingerprint of the corpus the model was trained on."""
+    tokenizer: dict[str, Any]
+    """Tokenizer record of the corpus."""
+    tombstones: tuple[Tombstone, ...]
+    """Deleted sources, ascending by id."""
+    files: tuple[FileRecord, ...]
+    format_version: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest as JSON-ready values."""
+        table = np.ascontiguousarray(self.bucket_table, dtype="<u2").tobytes()
+        return {
+            "format_version": self.format_version,
+            "step": self.step,
+            "model": self.model,
+            "router": self.router.to_dict(),
+            "bucket_table": base64.b64encode(table).decode("ascii"),
+            "corpus": self.corpus,
+            "tokenizer": self.tokenizer,
+            "tombstones": [asdict(tombstone) for tombstone in self.tombstones],
+            "files": [asdict(record) for record in self.files],
+        }
+
+    def build_router(self) -> Router:
+        """Return the router of this checkpoint, its tombstones included."""
+        return Router(
+            self.router, self.bucket_table, {entry.source_id for entry in self.tombstones}
+        )
+
+
+def read_manifest(root: Path) -> CheckpointManifest:
+    """Read and check a checkpoint's manifest.
+
+    Raises:
+        InputError: `root` is not a checkpoint.
+        IntegrityError: the manifest is damaged or of an unknown version.
+    """
+    path = root / MANIFEST_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{root} is not a checkpoint: {MANIFEST_FILE} is missing; name a directory like "
+            "RUN/checkpoints/step-00000100"
+        )
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        raise IntegrityError(f"{path}: format_version must be {FORMAT_VERSION}")
+    names = {entry.name for entry in fields(CheckpointManifest)}
+    if set(content) != names:
+        raise IntegrityError(f"{path}: fields differ from the format: {set(content) ^ names}")
+    try:
+        table = np.frombuffer(base64.b64decode(content["bucket_table"], validate=True), "<u2")
+        manifest = CheckpointManifest(
+            step=content["step"],
+            model=content["model"],
+            router=RouterSpec(**content["router"]),
+            bucket_table=table.astype(np.uint16),
+            corpus=content["corpus"],
+            tokenizer=content["tokenizer"],
+            tombstones=tuple(
+                Tombstone(**{**entry, "grade": Grade(entry["grade"])})
+                for entry in content["tombstones"]
+            ),
+            files=tuple(FileRecord(**record) for record in content["files"]),
+        )
+    except (TypeError, KeyError, ValueError, binascii.Error) as error:
+        raise IntegrityError(f"{path}: {error}") from error
+    if len(table) != NUM_BUCKETS or int(table.max()) >= manifest.router.num_experts:
+        raise IntegrityError(f"{path}: bucket_table does not fit {manifest.router.num_experts}")
+    return manifest
+
+
+def sink_weights_file(expert: int) -> str:
+    """Return the weights file of a sink expert, relative to the checkpoint."""
+    return f"weights/sinks-expert-{expert:04d}.safetensors"
+
+
+def sink_optimizer_file(expert: int, part: int) -> str:
+    """Return the optimizer file of one part of a sink expert."""
+    return f"optimizer/sinks-expert-{expert:04d}-part{part:04d}.safetensors"
+
+
+def backbone_optimizer_file(part: int) -> str:
+    """Return the optimizer file of one part of the dense parameters."""
+    return f"optimizer/backbone-part{part:04d}.safetensors"
+
+
+def expert_of_file(path: str) -> int | None:
+    """Return the sink expert a weights or optimizer file belongs to; None for other files."""
+    found = re.search(r"/sinks-expert-(\d{4,})(-part\d+)?\.safetensors$", path)
+    return int(found[1]) if found else None
+
+
+def sink_tensor(layer: int, part: str) -> str:
+    """Return the name of a sink parameter: part is gate, up or down."""
+    assert part in SINK_PARTS
+    return f"decoder.layers.{layer}.mlp.sinks.{part}"
+
+
+def fragment_key(kind: str, name: str, start: int) -> str:
+    """Return the name of an optimizer tensor."""
+    return f"{kind}/{name}@{start}"
+
+
+def parse_fragment_key(key: str) -> tuple[str, str, int]:
+    """Return (kind, parameter, start) of an optimizer tensor's name.
+
+    Raises:
+        IntegrityError: the name has another form.
+    """
+    found = _FRAGMENT_KEY.fullmatch(key)
+    if found is None:
+        raise IntegrityError(f"optimizer tensor {key!r} is not named kind/parameter@start")
+    return found[1], found[2], int(found[3])

@@ -1,0 +1,149 @@
+"""Find, open and verify checkpoints."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nulls_dist.checkpoint.format import (
+    MANIFEST_FILE,
+    CheckpointManifest,
+    read_manifest,
+)
+from nulls_dist.durable import FileRecord, check_file
+from nulls_dist.errors import IntegrityError
+
+_STEP_NAME: Final = re.compile(r"step-(\d{8,})")
+
+
+class TensorFile:
+    """One safetensors file whose checksum was compared before it was opened."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file; reads its header only.
+
+        Raises:
+            IntegrityError: the header is not valid.
+        """
+        try:
+            self._file = safe_open(path, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise IntegrityError(f"{path}: not a safetensors file: {error}") from error
+        self.path = path
+
+    def names(self) -> list[str]:
+        """Return the tensors' names, sorted."""
+        return sorted(self._file.keys())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading it."""
+        return tuple(self._file.get_slice(name).get_shape())
+
+    def read(self, name: str) -> Tensor:
+        """Read a whole tensor.
+
+        Raises:
+            IntegrityError: there is none of that name.
+        """
+        try:
+            tensor: Tensor = self._file.get_tensor(name)
+        except SafetensorError as error:
+            raise IntegrityError(f"{self.path}: no tensor {name!r}") from error
+        return tensor
+
+    def read_range(self, name: str, begin: int, end: int) -> Tensor:
+        """Read elements [begin, end) of a one-dimensional tensor."""
+        tensor: Tensor = self._file.get_slice(name)[begin:end]
+        return tensor
+
+
+class Checkpoint:
+    """A checkpoint opened for reading; each file is verified when it is first used.
+
+    Attributes:
+        root: directory of the checkpoint.
+        manifest: what it says of itself.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open a checkpoint.
+
+        Raises:
+            InputError: `root` is not a checkpoint.
+            IntegrityError: the manifest is damaged.
+        """
+        self.root = root
+        self.manifest: CheckpointManifest = read_manifest(root)
+        self._records = {record.path: record for record in self.manifest.files}
+        self._open: dict[str, TensorFile] = {}
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of all files but the manifest, relative, sorted."""
+        return sorted(self._records)
+
+    def path(self, name: str) -> Path:
+        """Return a file's path after comparing its size and checksum.
+
+        Raises:
+            IntegrityError: the file is missing or differs from the manifest.
+        """
+        if name not in self._records:
+            raise IntegrityError(f"{self.root / MANIFEST_FILE}: lists no file {name}")
+        return check_file(self.root, self._records[name])
+
+    def tensors(self, name: str) -> TensorFile:
+        """Open a safetensors file of the checkpoint, verified once."""
+        if name not in self._open:
+            self._open[name] = TensorFile(self.path(name))
+        return self._open[name]
+
+    def record(self, name: str) -> FileRecord:
+        """Return the manifest's record of a file."""
+        return self._records[name]
+
+    def verify(self) -> Iterator[FileRecord]:
+        """Compare every file with the manifest, yielding each record as it passes.
+
+        Raises:
+            IntegrityError: a file is missing, extra or differs.
+        """
+        found = {
+            path.relative_to(self.root).as_posix()
+            for path in self.root.rglob("*")
+            if not path.is_dir()
+        }
+        extra = sorted(found - set(self._records) - {MANIFEST_FILE})
+        if extra:
+            raise IntegrityError(f"{self.root}: files that the manifest does not list: {extra}")
+        for name in self.files:
+            self.path(name)
+            yield self._records[name]
+
+
+def step_directory(run_dir: Path, step: int) -> Path:
+    """Return the directory of a run's checkpoint."""
+    return run_dir / "checkpoints" / f"step-{step:08d}"
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """Return a run's complete checkpoints, oldest first."""
+    folder = run_dir / "checkpoints"
+    if not folder.is_dir():
+        return []
+    found = [
+        (int(name[1]), path)
+        for path in folder.iterdir()
+        if (name := _STEP_NAME.fullmatch(path.name)) and (path / MANIFEST_FILE).is_file()
+    ]
+    return [path for _, path in sorted(found)]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file; equal tensors give equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, path)
