@@ -1,0 +1,1 @@
+"""Configuration: frozen dataclasses, presets, overrides, DeepSpeed files, the environment."""

@@ -1,0 +1,1 @@
+"""The model: Megatron-core's GPTModel with document attention and a pool of sinks."""

@@ -1,0 +1,71 @@
+"""Which rank this process is, whatever launched it. The only place that reads the environment."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from nulls_dist.errors import ConfigError
+
+_LAUNCHERS: Final = (
+    ("torchrun or deepspeed", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    ("mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("srun", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchedProcess:
+    """This process's place among those that train together."""
+
+    launcher: str
+    rank: int
+    world_size: int
+    local_rank: int
+    """Rank on this node: which accelerator to use."""
+    master_address: str
+    master_port: int
+    """0 lets a single process choose a free port."""
+
+
+def read_launch() -> LaunchedProcess:
+    """Read rank and world size from whichever launcher set them; one process without any.
+
+    A step of srun sets SLURM_STEP_ID; the shell of a batch job does not and counts as no launcher.
+
+    Raises:
+        ConfigError: the variables are not numbers, or several processes lack an address.
+    """
+    for launcher, rank, world, local in _LAUNCHERS:
+        if rank not in os.environ or world not in os.environ:
+            continue
+        if launcher == "srun" and "SLURM_STEP_ID" not in os.environ:
+            continue
+        world_size = _number(world)
+        if world_size > 1 and not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
+            raise ConfigError(
+                f"{launcher} started {world_size} processes, but MASTER_ADDR and MASTER_PORT are "
+                "not set; set them to the first node and a free port"
+            )
+        return LaunchedProcess(
+            launcher=launcher,
+            rank=_number(rank),
+            world_size=world_size,
+            local_rank=_number(local) if local in os.environ else 0,
+            master_address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
+            master_port=_number("MASTER_PORT") if "MASTER_PORT" in os.environ else 0,
+        )
+    return LaunchedProcess(
+        launcher="python",
+        rank=0,
+        world_size=1,
+        local_rank=0,
+        master_address="127.0.0.1",
+        master_port=0,
+    )
+
+
+def _number(name: str) -> int:
+    text = os.environ[name]
+    if not text.isdigit():
+        raise ConfigError(f"environment variable {name} ({text!r}) must be a whole number")
+    return int(text)

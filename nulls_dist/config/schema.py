@@ -1,0 +1,249 @@
+"""What a run is made of. Each object checks itself; checks across objects are in `RunConfig`.
+
+Every rule names the dotted field, the value and what to change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from math import sqrt
+from typing import Any, Final, Literal, get_args
+
+from nulls_dist.errors import ConfigError
+
+VOCAB_OF_CORPUS: Final = 0
+LARGEST_EP: Final = 0
+KERNEL_MULTIPLE: Final = 8
+"""Grouped matrix products want row strides in multiples of 16 bytes: 8 values of bf16."""
+
+DType = Literal["fp32", "bf16"]
+RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
+
+
+def _check(rule: bool, message: str) -> None:
+    if not rule:
+        raise ConfigError(message)
+
+
+def _check_positive(config: object, prefix: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _check(value >= 1, f"{prefix}.{name} ({value}) must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """A Llama-like decoder whose MLPs have backbone neurons and a pool of sink neurons."""
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    num_backbone: int
+    """Neurons per MLP that serve every token."""
+    num_experts: int
+    """Blocks the sink pool is cut into; a source lives in one of them."""
+    num_sinks: int
+    """Sink neurons per expert and layer."""
+    num_active: int
+    """Sink neurons per source and layer."""
+    context_length: int
+    """Tokens per row."""
+    vocab_size: int = VOCAB_OF_CORPUS
+    """Rows of the embedding; VOCAB_OF_CORPUS takes the tokenizer's."""
+    per_layer: bool = True
+    """Whether a source has other sinks in every layer."""
+    sink_dropout: float = 0.3
+    """Probability that a document trains on the backbone alone at a step."""
+    tied_embeddings: bool = True
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    init_std: float = 0.02
+    """Standard deviation of initial weights; projections into the residual stream get less."""
+    router: RouterKind = "stratified"
+    """The reference routers exist to load released weights, not to train."""
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self,
+            "model",
+            (
+                *("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_dim"),
+                *("num_backbone", "num_experts", "num_sinks", "num_active"),
+            ),
+        )
+        _check(self.head_dim % 2 == 0, f"model.head_dim ({self.head_dim}) must be even (rotary)")
+        _check(
+            self.num_heads % self.num_kv_heads == 0,
+            f"model.num_kv_heads ({self.num_kv_heads}) must divide model.num_heads "
+            f"({self.num_heads})",
+        )
+        for name in ("num_active", "hidden_size"):
+            value = getattr(self, name)
+            _check(
+                value % KERNEL_MULTIPLE == 0,
+                f"model.{name} ({value}) must be a multiple of {KERNEL_MULTIPLE}: grouped matrix "
+                "products need 16-byte strides",
+            )
+        if self.router == "stratified":
+            _check(
+                self.num_sinks % self.num_active == 0,
+                f"model.num_active ({self.num_active}) must divide model.num_sinks "
+                f"({self.num_sinks}): one sink is drawn from each of num_active equal strata",
+            )
+        _check(
+            0 <= self.sink_dropout < 1,
+            f"model.sink_dropout ({self.sink_dropout}) must be in [0, 1)",
+        )
+        _check(
+            self.context_length >= 2,
+            f"model.context_length ({self.context_length}) must be at least 2",
+        )
+        _check(self.vocab_size >= 0, f"model.vocab_size ({self.vocab_size}) must not be negative")
+        for name in ("rope_theta", "norm_eps", "init_std"):
+            _check(getattr(self, name) > 0, f"model.{name} ({getattr(self, name)}) must be above 0")
+
+    @property
+    def sink_init_std(self) -> float:
+        """Standard deviation of initial gate and up rows of sinks (down rows use `init_std`)."""
+        return 0.6 / sqrt(self.hidden_size)
+
+    @property
+    def residual_init_std(self) -> float:
+        """Standard deviation of projections into the residual stream (GPT-2, section 2.3)."""
+        return self.init_std / sqrt(2 * self.num_layers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How long, in what pieces, in what precision."""
+
+    steps: int
+    """Optimizer steps of the run."""
+    global_batch_rows: int
+    """Rows of context_length tokens per step, over all ranks; a multiple of num_experts."""
+    micro_batch_rows: int
+    """Rows per forward pass and rank."""
+    save_every: int
+    """Steps between checkpoints; one is always written at the last step."""
+    eval_every: int
+    """Steps between evaluations; 0 turns them off."""
+    eval_rows: int
+    """Rows per evaluation and rank."""
+    dtype: DType = "fp32"
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self,
+            "train",
+            ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows"),
+        )
+        _check(self.eval_every >= 0, f"train.eval_every ({self.eval_every}) must not be negative")
+        _check(
+            self.dtype in get_args(DType),
+            f"train.dtype ({self.dtype!r}) must be one of {', '.join(get_args(DType))}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """AdamW and its schedule: linear warm-up, constant, linear decay."""
+
+    lr: float
+    """Peak learning rate, the same for sinks and backbone."""
+    warmup_fraction: float = 0.05
+    """Share of the steps that warms up."""
+    decay_fraction: float = 0.3
+    """Share of the steps, at the end, that decays."""
+    min_lr_ratio: float = 0.02
+    """Learning rate at the last step over `lr`."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    """Decay of backbone matrices; norms, embeddings and sinks have none."""
+    grad_clip: float = 1.0
+    """Largest global gradient norm; 0 turns clipping off."""
+
+    def __post_init__(self) -> None:
+        _check(self.lr > 0, f"optim.lr ({self.lr}) must be above 0")
+        _check(self.eps > 0, f"optim.eps ({self.eps}) must be above 0")
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            _check(0 <= value < 1, f"optim.{name} ({value}) must be in [0, 1)")
+        for name in ("warmup_fraction", "decay_fraction", "min_lr_ratio"):
+            value = getattr(self, name)
+            _check(0 <= value <= 1, f"optim.{name} ({value}) must be in [0, 1]")
+        _check(
+            self.warmup_fraction + self.decay_fraction <= 1,
+            f"optim.warmup_fraction ({self.warmup_fraction}) and optim.decay_fraction "
+            f"({self.decay_fraction}) must not add up to more than 1",
+        )
+        for name in ("weight_decay", "grad_clip"):
+            value = getattr(self, name)
+            _check(value >= 0, f"optim.{name} ({value}) must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParallelConfig:
+    """Degrees of parallelism; what is left of the world is data parallel."""
+
+    ep: int = LARGEST_EP
+    """Ranks the sink experts are dealt over; LARGEST_EP takes the largest size that divides both
+    the world size and the number of experts."""
+    tp: int = 1
+    """Tensor parallelism."""
+    pp: int = 1
+    """Pipeline parallelism: out of scope, refused."""
+    cp: int = 1
+    """Context parallelism: out of scope, refused."""
+
+    def __post_init__(self) -> None:
+        _check(self.ep >= 0, f"parallel.ep ({self.ep}) must not be negative")
+        _check(self.tp == 1, f"parallel.tp ({self.tp}) must be 1: not supported by this version")
+        for name, reason in (
+            ("pp", "the pool grows with expert parallelism instead"),
+            ("cp", "rows are short enough for one rank"),
+        ):
+            value = getattr(self, name)
+            _check(value == 1, f"parallel.{name} ({value}) must be 1: out of scope, {reason}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """A whole run, before it meets a corpus and a world size."""
+
+    preset: str
+    model: ModelConfig
+    train: TrainConfig
+    optim: OptimConfig
+    parallel: ParallelConfig
+    seed: int = 0
+    """Seed of initial values, data order and sink dropout; never of the router."""
+
+    def __post_init__(self) -> None:
+        _check(
+            self.train.global_batch_rows % self.model.num_experts == 0,
+            f"train.global_batch_rows ({self.train.global_batch_rows}) must be a multiple of "
+            f"model.num_experts ({self.model.num_experts}): each step takes equally many rows "
+            "from every expert",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready values."""
+        return asdict(self)
+
+
+def model_from_dict(content: Mapping[str, Any]) -> ModelConfig:
+    """Build a model configuration from a checkpoint's manifest.
+
+    Raises:
+        ConfigError: unknown or missing fields, or a rule broken.
+    """
+    names = {entry.name for entry in fields(ModelConfig)}
+    unknown = sorted(set(content) - names)
+    _check(not unknown, f"model configuration has unknown fields {unknown}")
+    try:
+        return ModelConfig(**content)
+    except TypeError as error:
+        raise ConfigError(f"model configuration: {error}") from error

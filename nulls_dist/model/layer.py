@@ -1,0 +1,134 @@
+"""The transformer layer: Megatron's, with an MLP that is told whose tokens it sees.
+
+The only file that depends on the internals of megatron.core.transformer (0.16.1).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.tensor_parallel import ColumnParallelLinear, RowParallelLinear
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import (
+    TransformerLayer,
+    TransformerLayerSubmodules,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nulls_dist.config.schema import ModelConfig
+from nulls_dist.model.attention import DocumentAttention
+from nulls_dist.model.packed import PackedRows
+from nulls_dist.model.sink_pool import SinkPool
+from nulls_dist.parallel.topology import Topology
+
+
+@dataclass
+class LayerConfig(TransformerConfig):  # type: ignore[misc]
+    """Megatron's configuration plus what the sink pool needs to build itself."""
+
+    nulls_model: ModelConfig | None = None
+    nulls_topology: Topology | None = None
+
+
+def megatron_config(config: ModelConfig, topology: Topology) -> LayerConfig:
+    """Translate a model configuration into Megatron's terms, every fusion off that needs CUDA."""
+    return LayerConfig(
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        num_attention_heads=config.num_heads,
+        num_query_groups=config.num_kv_heads,
+        kv_channels=config.head_dim,
+        ffn_hidden_size=config.num_backbone,
+        layernorm_epsilon=config.norm_eps,
+        normalization="RMSNorm",
+        activation_func=functional.silu,
+        gated_linear_unit=True,
+        add_bias_linear=False,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        params_dtype=torch.float32,
+        pipeline_dtype=torch.float32,
+        use_cpu_initialization=True,  # allocate where torch says, not on cuda:0
+        perform_initialization=False,  # initial values come from nulls_dist.initial_values
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        masked_softmax_fusion=False,
+        gradient_accumulation_fusion=False,
+        persist_layer_norm=False,
+        nulls_model=config,
+        nulls_topology=topology,
+    )
+
+
+class RMSNorm(nn.RMSNorm):
+    """torch's RMSNorm under the constructor that Megatron calls."""
+
+    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float, **_: Any) -> None:
+        super().__init__(hidden_size, eps=eps)
+
+
+class SinkMLP(MegatronModule):  # type: ignore[misc]
+    """Backbone neurons for every token plus the sinks of the token's source."""
+
+    def __init__(self, config: LayerConfig, submodules: MLPSubmodules) -> None:
+        super().__init__(config=config)
+        assert config.nulls_model is not None
+        assert config.nulls_topology is not None
+        self.backbone = MLP(config, submodules, ffn_hidden_size=config.nulls_model.num_backbone)
+        self.sinks = SinkPool(config.nulls_model, config.nulls_topology)
+
+    def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
+        """Run both parts on (T, 1, D) tokens; Megatron expects (output, bias)."""
+        output, _ = self.backbone(hidden)
+        sunk = self.sinks(hidden.squeeze(1), rows.plan, layer)
+        return output + sunk.unsqueeze(1), None
+
+
+class NullsLayer(TransformerLayer):  # type: ignore[misc]
+    """Megatron's layer; the packed metadata also reaches the MLP."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
+        """Attention, then the MLP, each with its norm and residual."""
+        kwargs.pop("dynamic_inference_decode_only", None)
+        hidden, context = self._forward_attention(*args, **kwargs)
+        normalized = self._forward_pre_mlp_layernorm(hidden)
+        output, _ = self.mlp(normalized, kwargs["packed_seq_params"], self.layer_number - 1)
+        return hidden + output, context
+
+
+def layer_spec() -> ModuleSpec:
+    """Return the submodules of one layer."""
+    return ModuleSpec(
+        module=NullsLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=RMSNorm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"attn_mask_type": AttnMaskType.padding_causal},
+                submodules=SelfAttentionSubmodules(
+                    linear_qkv=ColumnParallelLinear,
+                    core_attention=DocumentAttention,
+                    linear_proj=RowParallelLinear,
+                    q_layernorm=IdentityOp,
+                    k_layernorm=IdentityOp,
+                ),
+            ),
+            self_attn_bda=get_bias_dropout_add,
+            pre_mlp_layernorm=RMSNorm,
+            mlp=ModuleSpec(
+                module=SinkMLP,
+                submodules=MLPSubmodules(
+                    linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear
+                ),
+            ),
+            mlp_bda=get_bias_dropout_add,
+        ),
+    )

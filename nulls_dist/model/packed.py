@@ -1,0 +1,77 @@
+"""PackedRows: the tokens' metadata on its way through Megatron's layers.
+
+It travels in the slot that Megatron already passes to every layer, also under recomputation.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from megatron.core.packed_seq_params import PackedSeqParams
+from torch import Tensor
+
+from nulls_dist.routing.plan import SinkPlan
+from nulls_dist.segments import SegmentLayout
+
+
+@dataclass(kw_only=True)
+class PackedRows(PackedSeqParams):  # type: ignore[misc]
+    """Segments, rotary angles and sinks of one microbatch of T tokens.
+
+    Megatron's class is a bag of optional fields; these are the ones this model reads.
+    """
+
+    lengths: tuple[int, ...]
+    """Tokens per segment, on the host: layers never wait for the device."""
+    rotary: tuple[Tensor, Tensor]
+    """Cosine and sine, each (T, 1, head_dim) float32."""
+    plan: SinkPlan
+    qkv_format: str = field(default="thd")
+
+
+def pack_rows(
+    layout: SegmentLayout,
+    plan: SinkPlan,
+    *,
+    head_dim: int,
+    rope_theta: float,
+    device: torch.device,
+) -> PackedRows:
+    """Prepare a microbatch's metadata on a device, once for all layers."""
+    ends = plan.ends
+    starts_and_ends = torch.cat([ends.new_zeros(1), ends]).to(device)
+    longest = max(layout.lengths)
+    return PackedRows(
+        cu_seqlens_q=starts_and_ends,
+        cu_seqlens_kv=starts_and_ends,
+        max_seqlen_q=longest,
+        max_seqlen_kv=longest,
+        lengths=layout.lengths,
+        rotary=rotary_angles(
+            torch.from_numpy(layout.position_ids).to(device), head_dim=head_dim, theta=rope_theta
+        ),
+        plan=plan.to(device),
+    )
+
+
+def rotary_angles(positions: Tensor, *, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of the rotary angles, each (T, 1, head_dim) float32.
+
+    Args:
+        positions: (T,) int64 position inside the document.
+        head_dim: even.
+        theta: base of the frequencies.
+
+    Source: RoFormer (arXiv 2104.09864) section 3.2; halves rotated, as in Llama.
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device)
+    frequencies = 1.0 / theta ** (exponents / head_dim)
+    angles = torch.outer(positions.to(torch.float32), frequencies)
+    angles = torch.cat((angles, angles), dim=-1)[:, None]
+    return angles.cos(), angles.sin()
+
+
+def rotate(states: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Apply rotary position embedding to (T, heads, head_dim) queries or keys."""
+    cosine, sine = (angles.to(states.dtype) for angles in rotary)
+    first, second = states.chunk(2, dim=-1)
+    return states * cosine + torch.cat((-second, first), dim=-1) * sine

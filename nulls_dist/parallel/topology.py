@@ -1,0 +1,84 @@
+"""How the ranks divide the work: degrees, checked in one place.
+
+| degree | what it divides | ranks in one group |
+|---|---|---|
+| dp | rows of the global batch | all |
+| ep | sink experts; a part of dp | neighbours |
+| edp | replicas of the same experts: dp / ep | every ep-th |
+"""
+
+from dataclasses import dataclass
+
+from nulls_dist.config.schema import LARGEST_EP, ParallelConfig, RunConfig
+from nulls_dist.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Topology:
+    """Degrees of parallelism and this rank's place in them."""
+
+    dp: int
+    ep: int
+    rank: int
+    num_experts: int
+
+    @property
+    def edp(self) -> int:
+        """Replicas of each sink expert."""
+        return self.dp // self.ep
+
+    @property
+    def ep_rank(self) -> int:
+        """Which block of experts this rank holds."""
+        return self.rank % self.ep
+
+    @property
+    def edp_rank(self) -> int:
+        """Which replica of them."""
+        return self.rank // self.ep
+
+    @property
+    def local_experts(self) -> range:
+        """Experts held by this rank."""
+        per_rank = self.num_experts // self.ep
+        return range(self.ep_rank * per_rank, (self.ep_rank + 1) * per_rank)
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the degrees, for the record of a run."""
+        return {"dp": self.dp, "ep": self.ep, "edp": self.edp, "tp": 1}
+
+
+def resolve_topology(config: RunConfig, *, world_size: int, rank: int) -> Topology:
+    """Fit a configuration to a world size.
+
+    Raises:
+        ConfigError: the degrees do not divide what they divide.
+    """
+    num_experts = config.model.num_experts
+    ep = _resolve_ep(config.parallel, world_size=world_size, num_experts=num_experts)
+    for what, size in (("the world size", world_size), ("model.num_experts", num_experts)):
+        if size % ep:
+            raise ConfigError(f"parallel.ep ({ep}) must divide {what} ({size})")
+    topology = Topology(dp=world_size, ep=ep, rank=rank, num_experts=num_experts)
+    rows_per_expert = config.train.global_batch_rows // num_experts
+    if rows_per_expert % topology.edp:
+        raise ConfigError(
+            f"train.global_batch_rows ({config.train.global_batch_rows}) gives {rows_per_expert} "
+            f"rows per expert and step, which {topology.edp} replicas (world size {world_size} / "
+            f"parallel.ep {ep}) cannot share; choose a multiple of {num_experts * topology.edp}"
+        )
+    rows_per_rank = config.train.global_batch_rows // world_size
+    if rows_per_rank % config.train.micro_batch_rows:
+        raise ConfigError(
+            f"train.micro_batch_rows ({config.train.micro_batch_rows}) must divide the rows per "
+            f"rank and step ({rows_per_rank} = train.global_batch_rows "
+            f"{config.train.global_batch_rows} / world size {world_size})"
+        )
+    return topology
+
+
+def _resolve_ep(parallel: ParallelConfig, *, world_size: int, num_experts: int) -> int:
+    if parallel.ep != LARGEST_EP:
+        return parallel.ep
+    common = [n for n in range(1, num_experts + 1) if num_experts % n == 0 and world_size % n == 0]
+    return max(common)
