@@ -6,8 +6,10 @@ overwrites a directory.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nulls_dist.errors import InputError, IntegrityError
+from nulls_dist.errors import InputError, IntegrityError, LockedError
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 22
 
@@ -107,18 +111,48 @@ def new_directory(final: Path) -> Iterator[Path]:
 
     Raises:
         InputError: `final` exists.
+        LockedError: another process is building `final`.
     """
     check_absent(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_directory(final)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        publish_directory(partial, final)
-    except BaseException:
+    with _locked(final):
+        partial = partial_directory(final)
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+        partial.mkdir()
+        try:
+            yield partial
+            publish_directory(partial, final)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(final: Path) -> Iterator[None]:
+    """Hold the lock file beside `final`; the kernel lets go of it when the process dies.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    path = final.with_name(f".{final.name}.lock")
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"another process is writing {final}; wait for it to end") from None
+        except OSError as error:  # some network file systems have no locks
+            logger.warning("%s: cannot be locked (%s); run only one writer", path, error.strerror)
+        if not _is_open_file(path, file.fileno()):
+            raise LockedError(f"another process has just written {final}; look at its result")
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def _is_open_file(path: Path, descriptor: int) -> bool:
+    """Say whether `path` still names the open file: its last holder removes a lock file."""
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
 
 
 def partial_directory(final: Path) -> Path:
@@ -174,22 +208,35 @@ def record_file(root: Path, path: str, *, num_rows: int = 0, num_tokens: int = 0
     )
 
 
+def find_file(root: Path, record: FileRecord) -> Path:
+    """Return the path of a recorded file after comparing its size, without reading it.
+
+    Raises:
+        IntegrityError: the record points outside `root`, or the file is missing, reached through a
+            link or of another size.
+    """
+    relative = PurePosixPath(record.path)
+    outside = relative.is_absolute() or ".." in relative.parts or not relative.parts
+    if outside or "\0" in record.path:
+        raise IntegrityError(
+            f"{root}: manifest names a file outside its directory: {record.path!r}"
+        )
+    path = root / relative
+    if not path.is_file() or path.resolve() != root.resolve() / relative:
+        raise IntegrityError(f"{path}: file is missing, a link or not a regular file")
+    size = path.stat().st_size
+    if size != record.num_bytes:
+        raise IntegrityError(f"{path}: {size} bytes, but the manifest says {record.num_bytes}")
+    return path
+
+
 def check_file(root: Path, record: FileRecord) -> Path:
     """Return the path of a recorded file after comparing size and checksum.
 
     Raises:
-        IntegrityError: the record points outside `root`, or the file is missing, a link or other
-            than recorded.
+        IntegrityError: as `find_file`, or the contents differ.
     """
-    relative = PurePosixPath(record.path)
-    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
-        raise IntegrityError(f"{root}: manifest names a file outside its directory: {record.path}")
-    path = root / relative
-    if path.is_symlink() or not path.is_file():
-        raise IntegrityError(f"{path}: file is missing or not a regular file")
-    size = path.stat().st_size
-    if size != record.num_bytes:
-        raise IntegrityError(f"{path}: {size} bytes, but the manifest says {record.num_bytes}")
+    path = find_file(root, record)
     if sha256_file(path) != record.sha256:
         raise IntegrityError(f"{path}: contents differ from the checksum in the manifest")
     return path

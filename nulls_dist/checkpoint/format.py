@@ -20,15 +20,19 @@ import binascii
 import re
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from nulls_dist.durable import FileRecord, read_json
-from nulls_dist.errors import InputError, IntegrityError
+from nulls_dist.errors import ConfigError, InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
+from nulls_dist.sources import NO_SOURCE
+
+_Record = TypeVar("_Record", FileRecord, RouterSpec)
 
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
@@ -127,23 +131,46 @@ def read_manifest(root: Path) -> CheckpointManifest:
     try:
         table = np.frombuffer(base64.b64decode(content["bucket_table"], validate=True), "<u2")
         manifest = CheckpointManifest(
-            step=content["step"],
-            model=content["model"],
-            router=RouterSpec(**content["router"]),
+            step=_typed(content["step"], int),
+            model=_typed(content["model"], dict),
+            router=_build(RouterSpec, content["router"]),
             bucket_table=table.astype(np.uint16),
-            corpus=content["corpus"],
-            tokenizer=content["tokenizer"],
-            tombstones=tuple(
-                Tombstone(**{**entry, "grade": Grade(entry["grade"])})
-                for entry in content["tombstones"]
-            ),
-            files=tuple(FileRecord(**record) for record in content["files"]),
+            corpus=_typed(content["corpus"], dict),
+            tokenizer=_typed(content["tokenizer"], dict),
+            tombstones=tuple(_build_tombstone(entry) for entry in content["tombstones"]),
+            files=tuple(_build(FileRecord, record) for record in content["files"]),
         )
-    except (TypeError, KeyError, ValueError, binascii.Error) as error:
+    except (TypeError, KeyError, ValueError, binascii.Error, ConfigError) as error:
         raise IntegrityError(f"{path}: {error}") from error
     if len(table) != NUM_BUCKETS or int(table.max()) >= manifest.router.num_experts:
         raise IntegrityError(f"{path}: bucket_table does not fit {manifest.router.num_experts}")
+    _check_ascending(path, "tombstones", [entry.source_id for entry in manifest.tombstones])
+    _check_ascending(path, "files", sorted(record.path for record in manifest.files))
     return manifest
+
+
+def _typed(value: Any, kind: type) -> Any:
+    """Return a value of exactly one JSON type (so that true is not 1)."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _build(kind: type[_Record], content: dict[str, Any]) -> _Record:
+    hints = get_type_hints(kind)
+    return kind(**{name: _typed(value, hints[name]) for name, value in content.items()})
+
+
+def _build_tombstone(content: dict[str, Any]) -> Tombstone:
+    tombstone = Tombstone(**{**content, "grade": Grade(content["grade"])})
+    if not 0 <= _typed(tombstone.source_id, int) < NO_SOURCE or type(tombstone.seed) is not int:
+        raise ValueError(f"{tombstone} is not a tombstone")
+    return tombstone
+
+
+def _check_ascending(path: Path, what: str, keys: list[Any]) -> None:
+    if any(first >= second for first, second in pairwise(keys)):
+        raise IntegrityError(f"{path}: {what} are not ascending or occur twice")
 
 
 def sink_weights_file(expert: int) -> str:

@@ -53,9 +53,10 @@ class OptimizerFragments:
             for key in tensors.names():
                 kind, name, start = parse_fragment_key(key)
                 part = ParameterPart(name=name, expert=expert_of_file(file))
-                fragment = _Fragment(
-                    start=start, length=tensors.shape(key)[0], file=file, key=key
-                )
+                shape = tensors.shape(key)
+                if len(shape) != 1:
+                    raise IntegrityError(f"{file}: {key} must have one dimension, not {shape}")
+                fragment = _Fragment(start=start, length=shape[0], file=file, key=key)
                 self._table.setdefault((part, kind), []).append(fragment)
         for fragments in self._table.values():
             fragments.sort(key=lambda fragment: fragment.start)

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,6 +18,7 @@ from nulls_dist.checkpoint.format import (
 from nulls_dist.durable import FileRecord, check_file
 from nulls_dist.errors import IntegrityError
 
+_DTYPES: Final = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _STEP_NAME: Final = re.compile(r"step-(\d{8,})")
 
 
@@ -30,7 +32,7 @@ class TensorFile:
             IntegrityError: the header is not valid.
         """
         try:
-            self._file = safe_open(path, framework="pt")
+            self._file: Any = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
             raise IntegrityError(f"{path}: not a safetensors file: {error}") from error
         self.path = path
@@ -42,6 +44,17 @@ class TensorFile:
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without reading it."""
         return tuple(self._file.get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Return a tensor's type without reading it.
+
+        Raises:
+            IntegrityError: it is no floating-point type of the format.
+        """
+        code = self._file.get_slice(name).get_dtype()
+        if code not in _DTYPES:
+            raise IntegrityError(f"{self.path}: {name} is {code}, not one of {', '.join(_DTYPES)}")
+        return _DTYPES[code]
 
     def read(self, name: str) -> Tensor:
         """Read a whole tensor.
@@ -115,7 +128,7 @@ class Checkpoint:
         found = {
             path.relative_to(self.root).as_posix()
             for path in self.root.rglob("*")
-            if not path.is_dir()
+            if path.is_symlink() or not path.is_dir()
         }
         extra = sorted(found - set(self._records) - {MANIFEST_FILE})
         if extra:

@@ -5,6 +5,7 @@ D is the number of documents; all arrays about documents are in one order: by pa
 """
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,11 @@ from nulls_dist.data.format import (
     partition_file,
     read_manifest,
 )
-from nulls_dist.durable import FileRecord
+from nulls_dist.durable import FileRecord, find_file
 from nulls_dist.errors import IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, buckets_of
+
+DType = TypeVar("DType", bound=np.generic)
 
 
 class Corpus:
@@ -54,7 +57,8 @@ class Corpus:
         self.source_ids = self._column("source_id", np.uint64)
         self.doc_indices = self._column("doc_index", np.uint32)
         self.lengths = _concatenate(
-            [np.diff(batch.column("tokens").offsets.to_numpy()) for batch in self._batches], np.int64
+            [np.diff(batch.column("tokens").offsets.to_numpy()) for batch in self._batches],
+            np.int64,
         )
         if row != self.manifest.num_documents or self.lengths.sum() != self.manifest.num_tokens:
             raise IntegrityError(
@@ -62,26 +66,20 @@ class Corpus:
                 f"{self.manifest.num_documents} with {self.manifest.num_tokens}; build again"
             )
 
-    def _open_partition(
-        self, name: str, records: dict[str, FileRecord]
-    ) -> list[pa.RecordBatch]:
-        path = self.root / name
+    def _open_partition(self, name: str, records: dict[str, FileRecord]) -> list[pa.RecordBatch]:
         record = records.get(name)
-        if record is None or not path.is_file():
-            raise IntegrityError(f"{path}: partition is missing")
-        if path.stat().st_size != record.num_bytes:
-            raise IntegrityError(
-                f"{path}: {path.stat().st_size} bytes, but the manifest says {record.num_bytes}"
-            )
+        if record is None:
+            raise IntegrityError(f"{self.root}: the manifest does not list {name}")
+        path = find_file(self.root, record)
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             if not reader.schema.equals(document_schema(self.manifest.token_type)):
                 raise IntegrityError(f"{path}: schema differs from the format")
             return [reader.get_batch(index) for index in range(reader.num_record_batches)]
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise IntegrityError(f"{path}: not an Arrow file: {error}") from error
 
-    def _column(self, name: str, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+    def _column(self, name: str, dtype: type[DType]) -> npt.NDArray[DType]:
         return _concatenate([batch.column(name).to_numpy() for batch in self._batches], dtype)
 
     @property
@@ -110,7 +108,5 @@ class Corpus:
         return counts
 
 
-def _concatenate(
-    parts: list[npt.NDArray[np.generic]], dtype: type[np.generic]
-) -> npt.NDArray[np.generic]:
+def _concatenate(parts: list[npt.NDArray[Any]], dtype: type[DType]) -> npt.NDArray[DType]:
     return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)

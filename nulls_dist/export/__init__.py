@@ -1,0 +1,1 @@
+"""Release a checkpoint in the format of Hugging Face."""

@@ -1,6 +1,5 @@
 """Build the model on a device and give it its initial values."""
 
-import logging
 import re
 from typing import Final
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig
 from nulls_dist.initial_values import initial_rows
 from nulls_dist.model.layer import RMSNorm, layer_spec, megatron_config
+from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import Topology
 
 _SINK: Final = re.compile(r"decoder\.layers\.\d+\.mlp\.sinks\.(gate|up|down)")
@@ -29,11 +29,10 @@ def build_model(config: ModelConfig, topology: Topology, device: torch.device) -
         device: where parameters live; the meta device allocates nothing.
     """
     assert config.vocab_size != VOCAB_OF_CORPUS, "the vocabulary is known when a model is built"
-    logging.getLogger("megatron.core.transformer.transformer_layer").setLevel(logging.ERROR)
     block = TransformerBlockSubmodules(
         layer_specs=[layer_spec()] * config.num_layers, layer_norm=RMSNorm
     )
-    with torch.device(device):
+    with torch.device(device), quiet_libraries():
         return GPTModel(
             megatron_config(config, topology),
             block,

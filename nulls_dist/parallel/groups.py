@@ -6,6 +6,7 @@ explicit object to the rest of the code.
 """
 
 import datetime
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch.distributed as dist
 
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.parallel.accelerator import Accelerator
+from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import Topology
 
 _TIMEOUT: Final = datetime.timedelta(minutes=10)
@@ -37,6 +39,7 @@ def process_group(launch: LaunchedProcess, accelerator: Accelerator) -> Iterator
 
     A single process needs no network: it meets itself in memory.
     """
+    os.environ.setdefault("LOCAL_RANK", str(launch.local_rank))  # DeepSpeed insists on it
     if launch.world_size == 1:
         dist.init_process_group(
             accelerator.backend, store=dist.HashStore(), rank=0, world_size=1, timeout=_TIMEOUT
@@ -58,7 +61,10 @@ def process_group(launch: LaunchedProcess, accelerator: Accelerator) -> Iterator
 @contextmanager
 def model_parallel(topology: Topology) -> Iterator[Groups]:
     """Create the groups of a topology in both libraries for the duration of a block."""
-    from megatron.core import parallel_state
+    with quiet_libraries():
+        import deepspeed  # noqa: F401 - imported here so that later imports stay quiet
+        from megatron.core import parallel_state
+        from megatron.core.models.gpt import gpt_model  # noqa: F401
 
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=1,

@@ -1,0 +1,1 @@
+"""Training: engine, step, loop, checkpoints of a running job."""

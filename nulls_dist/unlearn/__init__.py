@@ -1,0 +1,1 @@
+"""Delete sources from a checkpoint, offline, and say what that cost."""

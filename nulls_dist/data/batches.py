@@ -1,0 +1,114 @@
+"""Global batches: which rows a step takes, which of them a rank trains, and their tokens.
+
+Each step takes equally many rows from every expert's stream. A rank trains rows of its own experts
+only, so its sinks need no communication; the global batch is the same for every world size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.data.stream import ExpertStream, Piece
+from nulls_dist.segments import SegmentLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Microbatch:
+    """Rows laid end to end on the host; T tokens."""
+
+    tokens: npt.NDArray[np.int64]
+    """(T,)."""
+    targets: npt.NDArray[np.int64]
+    """(T,) next token inside the segment; 0 where there is none."""
+    layout: SegmentLayout
+
+    @property
+    def num_targets(self) -> int:
+        """Return how many tokens have a target."""
+        return self.layout.num_tokens - self.layout.num_segments
+
+
+class GlobalBatches:
+    """Rows of every step of a run."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        expert_of_document: npt.NDArray[np.int64],
+        *,
+        num_experts: int,
+        context_length: int,
+        rows_per_step: int,
+        seed: int,
+    ) -> None:
+        """Cut the corpus into one stream per expert.
+
+        Args:
+            corpus: D documents.
+            expert_of_document: (D,) which expert owns each document.
+            num_experts: E.
+            context_length: tokens per row.
+            rows_per_step: rows per step over all ranks, a multiple of E.
+            seed: the run's seed.
+        """
+        assert rows_per_step % num_experts == 0, "equally many rows from every expert"
+        self.rows_per_expert = rows_per_step // num_experts
+        self._corpus = corpus
+        self._streams = []
+        for expert in range(num_experts):
+            documents = np.flatnonzero(expert_of_document == expert)
+            self._streams.append(
+                ExpertStream(
+                    documents=documents,
+                    source_ids=corpus.source_ids[documents],
+                    doc_indices=corpus.doc_indices[documents],
+                    lengths=corpus.lengths[documents],
+                    context_length=context_length,
+                    seed=seed,
+                )
+            )
+
+    def rank_rows(
+        self, step: int, *, experts: range, replica: int, num_replicas: int
+    ) -> list[list[Piece]]:
+        """Return the rows that one rank trains at a step, in order.
+
+        Args:
+            step: optimizer step, from 0.
+            experts: experts that the rank holds.
+            replica: which of the ranks that hold them it is.
+            num_replicas: how many those are.
+        """
+        share = self.rows_per_expert // num_replicas
+        first = step * self.rows_per_expert + replica * share
+        return [
+            self._streams[expert].row(first + index) for expert in experts for index in range(share)
+        ]
+
+    def assemble(self, rows: Sequence[list[Piece]]) -> Microbatch:
+        """Read the tokens of some rows; a piece becomes a segment, also beside its own document."""
+        pieces = [piece for row in rows for piece in row]
+        documents = np.array([piece.document for piece in pieces], dtype=np.int64)
+        layout = SegmentLayout(
+            lengths=tuple(piece.length for piece in pieces),
+            source_ids=self._corpus.source_ids[documents],
+            doc_indices=self._corpus.doc_indices[documents],
+        )
+        tokens = np.concatenate(
+            [
+                self._corpus.tokens(piece.document)[piece.start : piece.start + piece.length]
+                for piece in pieces
+            ]
+        ).astype(np.int64)
+        return Microbatch(tokens=tokens, targets=next_tokens(tokens, layout), layout=layout)
+
+
+def next_tokens(tokens: npt.NDArray[np.int64], layout: SegmentLayout) -> npt.NDArray[np.int64]:
+    """Return each token's target inside its segment, 0 for the last one: (T,) int64."""
+    targets = np.zeros_like(tokens)
+    targets[:-1] = tokens[1:]
+    targets[~layout.has_target] = 0
+    return targets

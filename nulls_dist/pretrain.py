@@ -1,0 +1,92 @@
+"""Pretrain a model: `<launcher> -m nulls_dist.pretrain --preset NAME --data CORPUS --run-dir RUN`.
+
+Runs under plain python (one process), torchrun, deepspeed, srun and mpirun alike.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nulls_dist.cli import CommandParser, run_command
+from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, read_deepspeed_file
+from nulls_dist.config.environment import read_launch
+from nulls_dist.config.overrides import apply_overrides
+from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.parallel.topology import resolve_topology
+from nulls_dist.train.signals import stop_request
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = CommandParser(
+        prog="python -m nulls_dist.pretrain",
+        summary="Pretrain a language model whose sources can be deleted afterwards.",
+        examples=(
+            "python -m nulls_dist.pretrain --preset nulls_tiny --data corpus --run-dir run",
+            "torchrun --nproc-per-node 2 -m nulls_dist.pretrain --preset nulls_demo "
+            "--data corpus --run-dir run --set train.steps=600",
+            "sbatch slurm/pretrain_1b.sh",
+        ),
+    )
+    parser.add_argument("--preset", required=True, help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--data", required=True, type=Path, metavar="CORPUS")
+    parser.add_argument("--run-dir", required=True, type=Path, metavar="RUN")
+    parser.add_argument(
+        "--ds-config", type=Path, metavar="FILE", help="DeepSpeed JSON; ds_configs/zero1.json"
+    )
+    parser.add_argument(
+        "--resume",
+        default="auto",
+        metavar="auto|none|CKPT",
+        help="auto continues the run directory (default); none demands an unused one; a "
+        "checkpoint is continued in an unused one",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of initial values and data order")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        dest="overrides",
+        help="change a field of the preset, for example optim.lr=1e-3; repeatable",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the resolved configuration and stop"
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    with stop_request() as stop:
+        args = build_parser().parse_args(argv)
+        config = replace(
+            apply_overrides(load_preset(args.preset), args.overrides), seed=args.seed
+        )
+        deepspeed_file = (
+            read_deepspeed_file(args.ds_config) if args.ds_config else DEFAULT_FILE_CONTENT
+        )
+        launch = read_launch()
+        if args.dry_run:
+            topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
+            resolved = {"config": config.to_dict(), "topology": topology.to_dict()}
+            print(json.dumps(resolved, indent=2))
+            return
+        from nulls_dist.train.job import train_job
+
+        train_job(
+            config,
+            corpus_dir=args.data,
+            run_dir=args.run_dir,
+            resume=args.resume,
+            deepspeed_file=deepspeed_file,
+            launch=launch,
+            stop=stop,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

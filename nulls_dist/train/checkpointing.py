@@ -1,0 +1,142 @@
+"""Save and resume: all ranks write their files into one directory that appears when complete."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from nulls_dist import durable
+from nulls_dist.checkpoint.format import (
+    DATA_FILE,
+    MANIFEST_FILE,
+    RUN_FILE,
+    SOURCES_FILE,
+    TOKENIZER_DIR,
+    CheckpointManifest,
+)
+from nulls_dist.checkpoint.fragments import OptimizerFragments
+from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
+from nulls_dist.durable import FileRecord, record_file
+from nulls_dist.errors import IntegrityError
+from nulls_dist.train.model_state import (
+    load_optimizer,
+    load_weights,
+    model_weights,
+    optimizer_tensors,
+    parameter_sizes,
+)
+from nulls_dist.train.run import Run
+from nulls_dist.train.zero_state import adam_step, create_adam_state, publish_master
+
+LATEST_FILE = "latest_step"
+
+
+def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
+    """Write a checkpoint after `step` optimizer steps; every rank calls this at the same step.
+
+    Returns:
+        The checkpoint's directory. One that exists already is left as it is: the same step of the
+        same run has the same contents.
+    """
+    final = step_directory(run.run_dir, step)
+    topology = run.groups.topology
+    if final.exists():
+        return final
+    assert adam_step(engine.optimizer) == step, "Adam counts the run's steps"
+    partial = durable.partial_directory(final)
+    if topology.rank == 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    dist.barrier()
+    files = model_weights(engine.module, topology) | optimizer_tensors(engine, topology)
+    for name, tensors in files.items():
+        write_tensors(partial / name, tensors)
+    records = [record_file(partial, name) for name in sorted(files)]
+    gathered: list[list[FileRecord]] = [[] for _ in range(topology.dp)]
+    dist.all_gather_object(gathered, records)
+    if topology.rank == 0:
+        shared = _write_shared_files(run, partial, step)
+        everyone = [record for of_rank in gathered for record in of_rank]
+        manifest = _manifest(run, step, everyone + shared)
+        durable.write_json(partial / MANIFEST_FILE, manifest.to_dict())
+        durable.publish_directory(partial, final)
+        durable.write_text(run.run_dir / LATEST_FILE, f"{step}\n")
+    dist.barrier()
+    return final
+
+
+def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:
+    corpus = run.corpus
+    names = [SOURCES_FILE, corpus.manifest.tokenizer.file]
+    for name in names:
+        durable.link_or_copy(corpus.root / name, partial / name)
+    durable.write_json(
+        partial / RUN_FILE,
+        {
+            "config": run.config.to_dict(),
+            "topology": run.groups.topology.to_dict(),
+            "versions": run.versions,
+        },
+    )
+    durable.write_json(
+        partial / DATA_FILE,
+        {
+            "first_step": run.first_data_step,
+            "rows_per_step": run.config.train.global_batch_rows,
+            "step": step,
+        },
+    )
+    assert all(name == SOURCES_FILE or name.startswith(f"{TOKENIZER_DIR}/") for name in names)
+    return [record_file(partial, name) for name in (*names, RUN_FILE, DATA_FILE)]
+
+
+def _manifest(run: Run, step: int, files: list[FileRecord]) -> CheckpointManifest:
+    return CheckpointManifest(
+        step=step,
+        model={**run.config.to_dict()["model"]},
+        router=run.router.spec,
+        bucket_table=run.router.bucket_table,
+        corpus=run.corpus.manifest.fingerprint,
+        tokenizer=run.corpus.manifest.to_dict()["tokenizer"],
+        tombstones=run.tombstones,
+        files=tuple(sorted(files, key=lambda record: record.path)),
+    )
+
+
+def restore(run: Run, engine: Any, checkpoint: Checkpoint) -> None:
+    """Load weights, master weights and moments into an engine, whatever topology saved them.
+
+    Raises:
+        IntegrityError: a file is damaged, or the fragments do not tile the parameters.
+    """
+    topology = run.groups.topology
+    step = checkpoint.manifest.step
+    fragments = OptimizerFragments(checkpoint)
+    fragments.check(parameter_sizes(engine.module, topology))
+    create_adam_state(engine.optimizer, step)
+    load_optimizer(engine, fragments, topology)
+    publish_master(engine.optimizer)
+    engine.global_steps = step
+    _check_weights(engine.module, checkpoint, run)
+
+
+def _check_weights(model: Any, checkpoint: Checkpoint, run: Run) -> None:
+    """Compare the weights that the masters gave with those in the weights files."""
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    load_weights(model, checkpoint, run.groups.topology)
+    for name, parameter in model.named_parameters():
+        if not bool((parameter == before[name]).all()):
+            raise IntegrityError(
+                f"{checkpoint.root}: weights of {name} are not the rounded master weights"
+            )
+
+
+def drop_partial(run_dir: Path) -> None:
+    """Remove what an interrupted save left behind."""
+    folder = run_dir / "checkpoints"
+    if folder.is_dir():
+        for entry in os.scandir(folder):
+            if entry.name.startswith(".") and entry.name.endswith(".partial"):
+                shutil.rmtree(entry.path, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""Loss on a fixed sample of rows with sinks on, off and swapped for an unrelated source's."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nulls_dist import hashing
+from nulls_dist.data.batches import GlobalBatches, Microbatch
+from nulls_dist.hashing import U64Array
+from nulls_dist.model.gpt import token_losses
+from nulls_dist.train.run import Run
+from nulls_dist.train.step import sum_over_ranks, to_device
+
+STATES: Final = ("on", "off", "placebo")
+_EVAL_SEED_OFFSET: Final = 1_000_003
+_PLACEBO_DOMAIN: Final = 4
+
+
+class StateEvaluator:
+    """Evaluates the same rows of the training corpus every time it is called.
+
+    The rows are documents the model trains on: the distance between "on" and "off" tells how much
+    of them lives in the sinks, not how well the model generalises.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Choose this rank's rows: `train.eval_rows` of its own experts' documents."""
+        topology = run.groups.topology
+        rows = run.config.train.eval_rows
+        self._run = run
+        self._donors = _sources_by_expert(run)
+        batches: GlobalBatches = run.batches(seed=run.config.seed + _EVAL_SEED_OFFSET)
+        chosen = []
+        step = 0
+        while len(chosen) < rows:
+            chosen += batches.rank_rows(
+                step,
+                experts=topology.local_experts,
+                replica=topology.edp_rank,
+                num_replicas=topology.edp,
+            )
+            step += 1
+        size = run.config.train.micro_batch_rows
+        self._microbatches = [
+            batches.assemble(chosen[begin : min(begin + size, rows)])
+            for begin in range(0, rows, size)
+        ]
+
+    @torch.no_grad()
+    def __call__(self, engine: Any) -> dict[str, float]:
+        """Return "eval/loss_STATE_nats" for every state, equal on all ranks."""
+        engine.eval()
+        metrics = {}
+        for state in STATES:
+            total, count = 0.0, 0
+            for batch in self._microbatches:
+                inputs = to_device(
+                    self._run,
+                    self._placebo(batch) if state == "placebo" else batch,
+                    engine.device,
+                    dropped=np.full(batch.layout.num_segments, state == "off"),
+                )
+                losses = token_losses(engine.module, inputs.tokens, inputs.targets, inputs.rows)
+                total += float((losses * inputs.has_target).sum())
+                count += batch.num_targets
+            total, targets = sum_over_ranks([total, count], engine.device)
+            metrics[f"eval/loss_{state}_nats"] = total / targets
+        engine.train()
+        return metrics
+
+    def _placebo(self, batch: Microbatch) -> Microbatch:
+        """Return the batch with every segment served by an unrelated source of its expert."""
+        source_ids = batch.layout.source_ids
+        keys = hashing.key(source_ids, seed=self._run.config.seed, domain=_PLACEBO_DOMAIN)
+        donors = source_ids.copy()
+        for index, expert in enumerate(self._run.router.experts_of(source_ids)):
+            candidates = self._donors[int(expert)]
+            choice = int(hashing.below(keys[index : index + 1], len(candidates))[0])
+            donor = candidates[choice]
+            if donor == source_ids[index]:
+                donor = candidates[(choice + 1) % len(candidates)]
+            donors[index] = donor
+        return replace(batch, layout=replace(batch.layout, source_ids=donors))
+
+
+def _sources_by_expert(run: Run) -> dict[int, U64Array]:
+    source_ids: U64Array = np.unique(run.corpus.source_ids)
+    experts: npt.NDArray[np.int64] = run.router.experts_of(source_ids)
+    return {
+        expert: source_ids[experts == expert] for expert in run.groups.topology.local_experts
+    }

@@ -1,0 +1,126 @@
+"""The loop: steps, evaluation, checkpoints, until done or asked to stop."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+from nulls_dist import durable
+from nulls_dist.data.batches import GlobalBatches, Microbatch
+from nulls_dist.errors import NullsError
+from nulls_dist.train.checkpointing import save_checkpoint
+from nulls_dist.train.evaluation import StateEvaluator
+from nulls_dist.train.metrics import MetricsLog, ProgressLine
+from nulls_dist.train.run import Run
+from nulls_dist.train.schedule import learning_rate
+from nulls_dist.train.signals import StopRequest
+from nulls_dist.train.step import StepResult, train_step
+
+logger = logging.getLogger(__name__)
+
+OUTCOME_FILE: Final = "outcome"
+HEARTBEAT_FILE: Final = "heartbeat"
+METRICS_FILE: Final = "metrics.jsonl"
+
+
+def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
+    """Train from the run's first step to its last.
+
+    A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
+    request.
+
+    Returns:
+        "stopped" when a signal ended the run early.
+
+    Raises:
+        NullsError: the loss or the gradient is not finite.
+    """
+    train = run.config.train
+    batches = run.batches(seed=run.config.seed)
+    evaluate = StateEvaluator(run) if train.eval_every else None
+    with _reporting(run) as report:
+        for step in range(run.first_step, train.steps):
+            started = time.monotonic()
+            result = train_step(
+                run,
+                engine,
+                _microbatches(run, batches, step),
+                step=step,
+                learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
+                stop_requested=stop.requested,
+            )
+            _check_finite(result, step)
+            done = step + 1
+            metrics = _step_metrics(run, result, done, time.monotonic() - started)
+            if evaluate and (done % train.eval_every == 0 or done == train.steps):
+                metrics |= evaluate(engine)
+            report(metrics)
+            if done % train.save_every == 0 or done == train.steps or result.stop_requested:
+                save_checkpoint(run, engine, done)
+            if result.stop_requested and done < train.steps:
+                return "stopped"
+    if run.first_step >= train.steps:
+        logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
+    return "done"
+
+
+def _microbatches(run: Run, batches: GlobalBatches, step: int) -> list[Microbatch]:
+    topology = run.groups.topology
+    rows = batches.rank_rows(
+        step - run.first_data_step,
+        experts=topology.local_experts,
+        replica=topology.edp_rank,
+        num_replicas=topology.edp,
+    )
+    size = run.config.train.micro_batch_rows
+    return [batches.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
+
+
+def _check_finite(result: StepResult, step: int) -> None:
+    if not (math.isfinite(result.loss_nats) and math.isfinite(result.grad_norm)):
+        raise NullsError(
+            f"step {step}: loss {result.loss_nats}, gradient norm {result.grad_norm}: not finite. "
+            "The last checkpoint is from before; lower optim.lr or raise optim.warmup_fraction"
+        )
+
+
+def _step_metrics(run: Run, result: StepResult, done: int, seconds: float) -> dict[str, Any]:
+    train = run.config.train
+    tokens_per_step = train.global_batch_rows * run.config.model.context_length
+    return {
+        "step": done,
+        "train/loss_nats": result.loss_nats,
+        "train/grad_norm": result.grad_norm,
+        "train/learning_rate": learning_rate(run.config.optim, step=done - 1, steps=train.steps),
+        "train/targets": result.num_targets,
+        "train/tokens": (done - run.first_data_step) * tokens_per_step,
+        "perf/step_s": seconds,
+        "perf/tokens_per_s": tokens_per_step / seconds,
+    }
+
+
+@contextmanager
+def _reporting(run: Run) -> Iterator[Any]:
+    """Yield a function that takes a step's metrics; rank 0 reports, the others stay silent."""
+    if run.groups.topology.rank != 0:
+        yield lambda metrics: None
+        return
+    log = MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step)
+    progress = ProgressLine(steps=run.config.train.steps, first_step=run.first_step)
+
+    def report(metrics: dict[str, Any]) -> None:
+        log.write(metrics)
+        progress.update(metrics)
+        (run.run_dir / HEARTBEAT_FILE).touch()
+
+    try:
+        yield report
+    finally:
+        log.close()
+
+
+def write_outcome(run: Run, outcome: str) -> None:
+    """Say in one word how the run ended, for the script that started it."""
+    durable.write_text(run.run_dir / OUTCOME_FILE, f"{outcome}\n")

@@ -1,0 +1,68 @@
+"""Where a run reports: one JSON line per step, and a progress line for a person."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nulls_dist import durable
+
+
+class MetricsLog:
+    """Appends to metrics.jsonl; a resumed run first drops the lines it will write again."""
+
+    def __init__(self, path: Path, *, first_step: int) -> None:
+        """Open the log of a run that continues after `first_step` steps."""
+        kept = []
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _step_of(line) <= first_step]
+        durable.write_text(path, "".join(f"{line}\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Append one step's metrics and hand them to the operating system at once."""
+        self._file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # the torn last line of a life that was killed
+
+
+class ProgressLine:
+    """One line on stderr: rewritten on a terminal, printed now and then elsewhere."""
+
+    def __init__(self, *, steps: int, first_step: int, lines: int = 10) -> None:
+        """Report about `lines` times where stderr is not a terminal."""
+        self._steps = steps
+        self._first_step = first_step
+        self._every = max(1, steps // lines)
+        self._terminal = sys.stderr.isatty()
+        self._start = time.monotonic()
+
+    def update(self, metrics: dict[str, Any]) -> None:
+        """Show a step's metrics."""
+        step = metrics["step"]
+        last = step == self._steps
+        if not (self._terminal or step % self._every == 0 or last):
+            return
+        elapsed = time.monotonic() - self._start
+        remaining = elapsed / (step - self._first_step) * (self._steps - step)
+        line = (
+            f"step {step}/{self._steps}  loss {metrics['train/loss_nats']:.3f}  "
+            f"grad norm {metrics['train/grad_norm']:.2f}  "
+            f"{metrics['perf/tokens_per_s']:,.0f} tokens/s  {remaining:.0f} s left"
+        )
+        sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+        if self._terminal and last:
+            sys.stderr.write("\n")
+        sys.stderr.flush()

@@ -1,0 +1,198 @@
+"""A run before its first step: configuration, corpus, router and groups that fit each other."""
+
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nulls_dist import __version__
+from nulls_dist.checkpoint.format import DATA_FILE, Tombstone
+from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig, model_from_dict
+from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.durable import read_json
+from nulls_dist.errors import ConfigError, RefusedError
+from nulls_dist.parallel.groups import Groups
+from nulls_dist.routing.buckets import balance_buckets
+from nulls_dist.routing.router import Router, RouterSpec
+
+_PACKAGES: Final = ("torch", "deepspeed", "megatron-core", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that stays the same while a run trains."""
+
+    config: RunConfig
+    """The vocabulary size is resolved."""
+    run_dir: Path
+    corpus: Corpus
+    router: Router
+    tombstones: tuple[Tombstone, ...]
+    groups: Groups
+    first_step: int
+    """Step of the checkpoint the run continues from, 0 for a new run."""
+    first_data_step: int
+    """Step at which the corpus's first rows were taken: 0, unless the corpus was changed."""
+    versions: dict[str, str]
+
+    def batches(self, *, seed: int) -> GlobalBatches:
+        """Return the global batches of this corpus in the order of a seed."""
+        return GlobalBatches(
+            self.corpus,
+            self.router.experts_of(self.corpus.source_ids),
+            num_experts=self.config.model.num_experts,
+            context_length=self.config.model.context_length,
+            rows_per_step=self.config.train.global_batch_rows,
+            seed=seed,
+        )
+
+
+def assemble_run(
+    config: RunConfig,
+    *,
+    run_dir: Path,
+    corpus: Corpus,
+    groups: Groups,
+    checkpoint: Checkpoint | None,
+    allow_new_corpus: bool,
+) -> Run:
+    """Fit configuration, corpus and, when resuming, checkpoint to each other.
+
+    Args:
+        config: as configured.
+        run_dir: directory of the run.
+        corpus: what to train on.
+        groups: the ranks.
+        checkpoint: what to continue from, if anything.
+        allow_new_corpus: whether the corpus may be another build than the checkpoint's; its data
+            then start from the beginning.
+
+    Raises:
+        ConfigError: they do not fit.
+        RefusedError: the corpus holds a source that was deleted from the checkpoint.
+    """
+    model = resolve_model(config.model, corpus)
+    config = replace(config, model=model)
+    versions = {"nulls-dist": __version__} | {name: version(name) for name in _PACKAGES}
+    if checkpoint is None:
+        table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
+        return Run(
+            config=config,
+            run_dir=run_dir,
+            corpus=corpus,
+            router=Router(router_spec(model, corpus.manifest.router_seed), table),
+            tombstones=(),
+            groups=groups,
+            first_step=0,
+            first_data_step=0,
+            versions=versions,
+        )
+    manifest = checkpoint.manifest
+    check_same_model(model, model_from_dict(manifest.model), checkpoint.root)
+    refuse_tombstoned(corpus, manifest.tombstones)
+    return Run(
+        config=config,
+        run_dir=run_dir,
+        corpus=corpus,
+        router=manifest.build_router(),
+        tombstones=manifest.tombstones,
+        groups=groups,
+        first_step=manifest.step,
+        first_data_step=_first_data_step(config, corpus, checkpoint, allow_new_corpus),
+        versions=versions,
+    )
+
+
+def resolve_model(model: ModelConfig, corpus: Corpus) -> ModelConfig:
+    """Return the model with the corpus's vocabulary.
+
+    Raises:
+        ConfigError: the preset's vocabulary is smaller than the tokenizer's, or its router is not
+            for training.
+    """
+    if model.router != "stratified":
+        raise ConfigError(
+            f"model.router ({model.router}) is for loading released weights; train with stratified"
+        )
+    vocab_size = corpus.manifest.tokenizer.vocab_size
+    if model.vocab_size == VOCAB_OF_CORPUS:
+        return replace(model, vocab_size=vocab_size)
+    if model.vocab_size < vocab_size:
+        raise ConfigError(
+            f"model.vocab_size ({model.vocab_size}) is smaller than the corpus's tokenizer "
+            f"({vocab_size}); set it to {VOCAB_OF_CORPUS} to take the corpus's"
+        )
+    return model
+
+
+def router_spec(model: ModelConfig, router_seed: int) -> RouterSpec:
+    """Return the router of a model on a corpus with that router seed."""
+    return RouterSpec(
+        seed=router_seed,
+        num_layers=model.num_layers,
+        num_experts=model.num_experts,
+        num_sinks=model.num_sinks,
+        num_active=model.num_active,
+        per_layer=model.per_layer,
+    )
+
+
+def check_same_model(wanted: ModelConfig, saved: ModelConfig, where: Path) -> None:
+    """Refuse to continue a model as another one; sink dropout may change.
+
+    Raises:
+        ConfigError: a field differs.
+    """
+    for name in ModelConfig.__dataclass_fields__:
+        if name != "sink_dropout" and getattr(wanted, name) != getattr(saved, name):
+            raise ConfigError(
+                f"model.{name} ({getattr(wanted, name)}) differs from the checkpoint {where} "
+                f"({getattr(saved, name)}); resume with the same preset and overrides"
+            )
+
+
+def refuse_tombstoned(corpus: Corpus, tombstones: tuple[Tombstone, ...]) -> None:
+    """Refuse to train on a source that was deleted.
+
+    Raises:
+        RefusedError: the corpus holds one.
+    """
+    deleted = np.array([entry.source_id for entry in tombstones], dtype=np.uint64)
+    present = np.intersect1d(corpus.source_ids, deleted)
+    if len(present):
+        raise RefusedError(
+            f"corpus {corpus.root} holds {len(present)} source(s) that were deleted from the "
+            f"checkpoint, first id:{int(present[0])}; build a corpus without them and continue "
+            "with --resume CKPT in a new run directory"
+        )
+
+
+def _first_data_step(
+    config: RunConfig, corpus: Corpus, checkpoint: Checkpoint, allow_new_corpus: bool
+) -> int:
+    manifest = checkpoint.manifest
+    fingerprint = corpus.manifest.fingerprint
+    if fingerprint == manifest.corpus:
+        data = read_json(checkpoint.path(DATA_FILE))
+        if data["rows_per_step"] != config.train.global_batch_rows:
+            raise ConfigError(
+                f"train.global_batch_rows ({config.train.global_batch_rows}) differs from the "
+                f"checkpoint's ({data['rows_per_step']}): the data order would change"
+            )
+        return int(data["first_step"])
+    for key in ("corpus", "router_seed", "router_version", "tokenizer_sha256"):
+        if fingerprint[key] != manifest.corpus[key]:
+            raise ConfigError(
+                f"--data {corpus.root}: {key} ({fingerprint[key]}) differs from the checkpoint's "
+                f"({manifest.corpus[key]}); source ids and sinks would not agree"
+            )
+    if not allow_new_corpus:
+        raise ConfigError(
+            f"--data {corpus.root} is another build than the one this run started on; give the "
+            "same corpus, or continue with --resume CKPT in a new run directory"
+        )
+    return manifest.step

@@ -1,0 +1,131 @@
+"""One optimizer step over this rank's share of the global batch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nulls_dist.data.batches import Microbatch
+from nulls_dist.model.gpt import token_losses
+from nulls_dist.model.packed import PackedRows, pack_rows
+from nulls_dist.routing.dropout import draw_dropped
+from nulls_dist.routing.plan import build_plan
+from nulls_dist.train.run import Run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceBatch:
+    """A microbatch on the device, ready for the model; T tokens."""
+
+    tokens: Tensor
+    targets: Tensor
+    has_target: Tensor
+    """(T,) float32, 1 where the token has a target."""
+    rows: PackedRows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What a step reports, equal on all ranks."""
+
+    loss_nats: float
+    """Mean over all targets of the global batch."""
+    grad_norm: float
+    """Global norm before clipping."""
+    num_targets: int
+    stop_requested: bool
+    """Whether any rank was asked to stop."""
+
+
+def to_device(
+    run: Run, batch: Microbatch, device: torch.device, *, dropped: Any = None
+) -> DeviceBatch:
+    """Route a microbatch and move it to the device.
+
+    Args:
+        run: the run.
+        batch: on the host.
+        device: where to.
+        dropped: (S,) bool, segments that use the backbone alone.
+    """
+    model = run.config.model
+    plan = build_plan(
+        run.router,
+        batch.layout,
+        local_experts=run.groups.topology.local_experts,
+        dropped=dropped,
+    )
+    return DeviceBatch(
+        tokens=torch.from_numpy(batch.tokens).to(device),
+        targets=torch.from_numpy(batch.targets).to(device),
+        has_target=torch.from_numpy(batch.layout.has_target).to(device, torch.float32),
+        rows=pack_rows(
+            batch.layout,
+            plan,
+            head_dim=model.head_dim,
+            rope_theta=model.rope_theta,
+            device=device,
+        ),
+    )
+
+
+def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
+    """Return the sums of some numbers over all ranks, in float64."""
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return [float(value) for value in total.tolist()]
+
+
+def train_step(
+    run: Run,
+    engine: Any,
+    batches: list[Microbatch],
+    *,
+    step: int,
+    learning_rate: float,
+    stop_requested: bool,
+) -> StepResult:
+    """Take one optimizer step.
+
+    The loss is the mean over all targets of the global batch, also when ranks and microbatches
+    hold different numbers of them: targets are counted over all ranks before the first backward
+    pass, and every microbatch's sum is scaled by that one number. DeepSpeed divides by the
+    data-parallel size and by the accumulation, hence both factors.
+
+    Args:
+        run: the run.
+        engine: the DeepSpeed engine.
+        batches: this rank's microbatches.
+        step: from 0.
+        learning_rate: of this step.
+        stop_requested: whether this rank was asked to stop.
+    """
+    device = engine.device
+    local_targets = sum(batch.num_targets for batch in batches)
+    targets, stops = sum_over_ranks([local_targets, stop_requested], device)
+    scale = run.groups.topology.dp * len(batches) / targets
+    for group in engine.optimizer.param_groups:
+        group["lr"] = learning_rate
+    local_loss = torch.zeros((), dtype=torch.float64, device=device)
+    for batch in batches:
+        dropped = draw_dropped(
+            batch.layout,
+            probability=run.config.model.sink_dropout,
+            seed=run.config.seed,
+            step=step,
+        )
+        inputs = to_device(run, batch, device, dropped=dropped)
+        losses = token_losses(engine, inputs.tokens, inputs.targets, inputs.rows)
+        loss_sum = (losses * inputs.has_target).sum()
+        engine.backward(loss_sum * scale)
+        engine.step()
+        local_loss += loss_sum.detach()
+    (loss_sum_all,) = sum_over_ranks([float(local_loss)], device)
+    return StepResult(
+        loss_nats=loss_sum_all / targets,
+        grad_norm=float(engine.get_global_grad_norm() or 0.0),
+        num_targets=int(targets),
+        stop_requested=stops > 0,
+    )

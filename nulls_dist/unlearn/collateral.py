@@ -1,0 +1,145 @@
+"""What a deletion takes from the sources that stay.
+
+The collateral of a deletion is the mean over surviving sources of the share of their (layer, sink)
+slots that the deletion zeroes. Only sinks that it newly zeroes count; what earlier deletions took
+is in the share of the pool that is gone.
+
+Dimensions: S sources, L layers, K active sinks, E experts, N sinks of one expert.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nulls_dist import hashing
+from nulls_dist.hashing import U64Array
+from nulls_dist.routing.router import Router
+
+SinkMask = npt.NDArray[np.bool_]
+"""(L, E, N): a set of sinks."""
+
+MAX_EXACT: Final = 100_000
+"""Survivors beyond this number are sampled."""
+
+_SAMPLE_SEED: Final = 0
+_FINGERPRINT_SEED: Final = 0
+_BLOCK_SLOTS: Final = 1 << 21
+_NUM_WORST: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collateral:
+    """Shares are of the slots of a surviving source, in [0, 1]."""
+
+    mean: float
+    standard_error: float
+    """Of the mean; 0 where every survivor was measured."""
+    p99: float
+    max: float
+    num_survivors: int
+    num_measured: int
+    worst: tuple[tuple[int, float], ...]
+    """(source id, share) of those that lose most, worst first."""
+    num_twins: int
+    """Measured survivors whose sinks are, in every layer, exactly those of a deleted source."""
+    pool_zeroed: float
+    """Share of all sinks that this deletion newly zeroes."""
+    pool_gone: float
+    """Share of all sinks that are zero afterwards, earlier deletions included."""
+
+
+def sinks_of(router: Router, source_ids: U64Array) -> SinkMask:
+    """Return the set of all sinks of some sources.
+
+    Args:
+        router: without tombstones.
+        source_ids: (S,) uint64.
+    """
+    spec = router.spec
+    mask = np.zeros((spec.num_layers, spec.num_experts, spec.num_sinks), dtype=np.bool_)
+    for ids in _blocks(router, source_ids):
+        mask[_slots(router, ids)] = True
+    return mask
+
+
+def measure_collateral(
+    router: Router, *, survivors: U64Array, deleted: U64Array, zeroed: SinkMask, gone: SinkMask
+) -> Collateral:
+    """Measure a deletion.
+
+    Args:
+        router: without tombstones.
+        survivors: (S,) uint64 sources that stay.
+        deleted: (D,) uint64 sources that go.
+        zeroed: sinks that the deletion zeroes.
+        gone: sinks that are zero already.
+    """
+    newly = zeroed & ~gone
+    measured = _sample(survivors)
+    marks = _fingerprints(router, deleted)
+    shares = np.zeros(len(measured))
+    is_twin = np.zeros(len(measured), dtype=np.bool_)
+    touched = np.isin(router.experts_of(measured), router.experts_of(deleted))
+    places = np.flatnonzero(touched)
+    begin = 0
+    for ids in _blocks(router, measured[places]):
+        block = places[begin : begin + len(ids)]
+        shares[block] = newly[_slots(router, ids)].mean(axis=(0, 2))
+        is_twin[block] = np.isin(_fingerprints(router, ids), marks)
+        begin += len(ids)
+    worst = np.argsort(-shares, kind="stable")[:_NUM_WORST]
+    left_out = 1 - len(measured) / max(len(survivors), 1)
+    return Collateral(
+        mean=float(shares.mean()) if len(shares) else 0.0,
+        standard_error=float(shares.std() * np.sqrt(left_out / len(shares))) if left_out else 0.0,
+        p99=float(np.quantile(shares, 0.99, method="higher")) if len(shares) else 0.0,
+        max=float(shares.max(initial=0.0)),
+        num_survivors=len(survivors),
+        num_measured=len(measured),
+        worst=tuple((int(measured[row]), float(shares[row])) for row in worst if shares[row] > 0),
+        num_twins=int(is_twin.sum()),
+        pool_zeroed=float(newly.mean()),
+        pool_gone=float((zeroed | gone).mean()),
+    )
+
+
+def _sample(survivors: U64Array) -> U64Array:
+    if len(survivors) <= MAX_EXACT:
+        return survivors
+    draws = np.random.default_rng(_SAMPLE_SEED)
+    return survivors[np.sort(draws.choice(len(survivors), MAX_EXACT, replace=False))]
+
+
+def _blocks(router: Router, source_ids: U64Array) -> Iterator[U64Array]:
+    """Cut sources into blocks whose slots fit in little memory."""
+    step = max(1, _BLOCK_SLOTS // (router.spec.num_layers * router.spec.num_active))
+    for begin in range(0, len(source_ids), step):
+        yield source_ids[begin : begin + step]
+
+
+def _slots(router: Router, source_ids: U64Array) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return the index of the (L, S, K) slots of sources in a `SinkMask`."""
+    layers = np.arange(router.spec.num_layers)[:, None, None]
+    experts = router.experts_of(source_ids)[None, :, None]
+    return layers, experts, router.active_sinks(source_ids)
+
+
+def _fingerprints(router: Router, source_ids: U64Array) -> U64Array:
+    """Return 64 bits per source that are equal where expert and all sinks are equal: (S,)."""
+    spec = router.spec
+    streams = hashing.key(
+        np.arange(spec.num_layers, dtype=np.uint64), seed=_FINGERPRINT_SEED, domain=0
+    )
+    factors = hashing.draw(streams[:, None], np.arange(spec.num_active, dtype=np.uint64))
+    marks = np.zeros(len(source_ids), dtype=np.uint64)
+    begin = 0
+    for ids in _blocks(router, source_ids):
+        experts = router.experts_of(ids).astype(np.uint64) + np.uint64(1)
+        sinks = router.active_sinks(ids).astype(np.uint64) + np.uint64(1)
+        sums = (sinks * factors[:, None, :]).sum(axis=(0, 2))
+        marks[begin : begin + len(ids)] = hashing.mix(sums) + experts
+        begin += len(ids)
+    return marks

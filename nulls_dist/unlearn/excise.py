@@ -1,0 +1,213 @@
+"""Excision: overwrite the sinks of deleted sources in weights and optimizer state.
+
+Of every excised sink, the down row becomes zero, gate and up rows become fresh initial values, the
+master weights alike, both moments zero. Zero down rows remove what the sink said; fresh gate and up
+rows remove what it listened for, and leave it able to learn for the sources that keep it. The
+fresh values depend on a recorded seed, the parameter's name and the row, so anyone can draw them
+again, a sink of two deleted sources gets the same values twice, and the order does not matter.
+
+Dimensions: R rows, D model dim, N sinks of one expert.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nulls_dist.checkpoint.format import SINK_PARTS, parse_fragment_key, sink_tensor
+from nulls_dist.checkpoint.store import TensorFile
+from nulls_dist.config.schema import ModelConfig
+from nulls_dist.errors import IntegrityError
+from nulls_dist.initial_values import initial_rows
+
+_WEIGHT: Final = "weight"
+_FIRST_SEED: Final = 1 << 40
+"""Keeps the seeds of excisions apart from the seeds of runs."""
+_BITS: Final = {2: torch.int16, 4: torch.int32}
+_HEADER_LENGTH_BYTES: Final = 8
+
+
+def excision_seed(step: int) -> int:
+    """Return the seed of every excision of a checkpoint taken at a step.
+
+    Later training may change excised sinks that survivors share, so the step also says up to when
+    their values can be verified.
+    """
+    return _FIRST_SEED + step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """What a tensor of a sink expert's file holds: a range of a flattened parameter."""
+
+    name: str
+    kind: str
+    """Weight, master or a moment."""
+    layer: int
+    part: str
+    start: int
+    length: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excision:
+    """The sinks of one expert that are excised, and what replaces them."""
+
+    expert: int
+    seed: int
+    rows: tuple[npt.NDArray[np.int64], ...]
+    """Per layer, (R,) sinks numbered inside the expert, ascending."""
+    model: ModelConfig
+
+    @property
+    def num_rows(self) -> int:
+        """Number of excised sinks, over all layers."""
+        return sum(map(len, self.rows))
+
+    def replace(self, piece: Piece) -> tuple[npt.NDArray[np.int64], Tensor]:
+        """Return which elements of a piece change, and to what.
+
+        Args:
+            piece: may begin and end inside a row.
+
+        Returns:
+            (M,) ascending positions in the piece and (M,) values of its type.
+        """
+        width = self.model.hidden_size
+        rows = self.rows[piece.layer]
+        first, end = piece.start // width, -(-(piece.start + piece.length) // width)
+        rows = rows[(rows >= first) & (rows < end)]
+        positions = (rows[:, None] * width + np.arange(width) - piece.start).ravel()
+        inside = (positions >= 0) & (positions < piece.length)
+        if piece.part == "down" or piece.kind not in (_WEIGHT, "master"):
+            return positions[inside], torch.zeros(int(inside.sum()), dtype=piece.dtype)
+        values = initial_rows(
+            seed=self.seed,
+            name=sink_tensor(piece.layer, piece.part),
+            rows=torch.from_numpy(rows + self.expert * self.model.num_sinks),
+            width=width,
+            std=self.model.sink_init_std,
+            dtype=piece.dtype,
+        )
+        return positions[inside], values.flatten()[torch.from_numpy(inside)]
+
+
+def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
+    """Say what each tensor of a sink expert's weights or optimizer file holds.
+
+    Raises:
+        IntegrityError: a tensor does not fit the model.
+    """
+    places = {
+        sink_tensor(layer, part): (layer, part)
+        for layer in range(model.num_layers)
+        for part in SINK_PARTS
+    }
+    shape = (model.num_sinks, model.hidden_size)
+    for name in file.names():
+        is_weight = name in places
+        kind, parameter, start = (_WEIGHT, name, 0) if is_weight else parse_fragment_key(name)
+        length = math.prod(file.shape(name))
+        fits = file.shape(name) == (shape if is_weight else (length,))
+        if parameter not in places or not fits or start + length > math.prod(shape):
+            raise IntegrityError(
+                f"{file.path}: tensor {name!r} of shape {file.shape(name)} does not fit a model "
+                f"with {model.num_layers} layers of {shape} sinks"
+            )
+        layer, part = places[parameter]
+        yield Piece(
+            name=name,
+            kind=kind,
+            layer=layer,
+            part=part,
+            start=start,
+            length=length,
+            dtype=file.dtype(name),
+        )
+
+
+def excise_file(source: TensorFile, target: Path, excision: Excision) -> None:
+    """Copy a safetensors file and overwrite the excised elements in the copy.
+
+    Everything else keeps its bytes; memory is that of the excised rows of one tensor.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source.path, target)
+    header, begin = _read_header(target)
+    for piece in pieces_of(source, excision.model):
+        positions, values = excision.replace(piece)
+        if not len(positions):
+            continue
+        stored = np.memmap(
+            target,
+            dtype=f"i{piece.dtype.itemsize}",
+            mode="r+",
+            offset=begin + header[piece.name]["data_offsets"][0],
+            shape=(piece.length,),
+        )
+        stored[positions] = bits_of(values).numpy()
+        stored.flush()
+
+
+def check_excised(file: TensorFile, excision: Excision) -> int:
+    """Compare every excised row of a file with the values it must have.
+
+    Returns:
+        Number of elements compared.
+
+    Raises:
+        IntegrityError: an element has another value.
+    """
+    num_checked = 0
+    for piece in pieces_of(file, excision.model):
+        positions, expected = excision.replace(piece)
+        stored = bits_of(file.read(piece.name).flatten())[torch.from_numpy(positions)]
+        if not torch.equal(stored, bits_of(expected)):
+            raise IntegrityError(
+                f"{file.path}: {piece.name} does not hold the recorded values in excised rows"
+            )
+        num_checked += len(positions)
+    return num_checked
+
+
+def check_kept(before: TensorFile, after: TensorFile, excision: Excision) -> None:
+    """Compare everything but the excised rows of two files, bit by bit.
+
+    Raises:
+        IntegrityError: they differ elsewhere.
+    """
+    pieces = list(pieces_of(before, excision.model))
+    if pieces != list(pieces_of(after, excision.model)):
+        raise IntegrityError(f"{after.path}: tensors differ from those of {before.path}")
+    for piece in pieces:
+        kept = torch.ones(piece.length, dtype=torch.bool)
+        positions, _ = excision.replace(piece)
+        kept[torch.from_numpy(positions)] = False
+        old, new = (bits_of(file.read(piece.name).flatten()) for file in (before, after))
+        if not torch.equal(old[kept], new[kept]):
+            raise IntegrityError(
+                f"{after.path}: {piece.name} differs outside the excised rows; "
+                "disk or memory may be faulty"
+            )
+
+
+def bits_of(values: Tensor) -> Tensor:
+    """View floating-point values as integers, so that equal means equal in every bit."""
+    return values.view(_BITS[values.dtype.itemsize])
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return a safetensors file's header and where its data begins."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header, _HEADER_LENGTH_BYTES + length

@@ -1,0 +1,48 @@
+"""Forms in which names of sources are compared; a whole column of a source table at once.
+
+The same functions fold the table and the requests, so two spellings agree wherever one rule makes
+them equal. Arrays are Arrow string arrays.
+"""
+
+from typing import Any, Final
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_INVISIBLE: Final = r"[\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]"
+"""Zero-width space, direction marks, joiner and byte-order mark, as they come with pasted text."""
+_SPACES: Final = r"[\s\pZ\x{85}_]+"
+
+
+def fold_keys(names: Any) -> Any:
+    """Return keys in Unicode's NFC, trimmed."""
+    return pc.utf8_trim_whitespace(pc.utf8_normalize(names, form="NFC"))
+
+
+def fold_titles(names: Any) -> Any:
+    """Return titles as MediaWiki compares them.
+
+    NFC; underscores and any white space are one space; the first letter's case does not matter.
+    """
+    names = pc.utf8_normalize(names, form="NFC")
+    names = pc.replace_substring_regex(names, pattern=_INVISIBLE, replacement="")
+    names = pc.replace_substring_regex(names, pattern=_SPACES, replacement=" ")
+    names = pc.utf8_trim(names, characters=" ")
+    first = pc.utf8_upper(pc.utf8_slice_codeunits(names, 0, 1))
+    return pc.binary_join_element_wise(first, pc.utf8_slice_codeunits(names, 1), "")
+
+
+def fold_urls(names: Any) -> Any:
+    """Return urls without scheme and fragment, percent-decoded, NFC, with underscores for spaces.
+
+    The case of the host does not matter.
+    """
+    names = pc.replace_substring_regex(names, pattern=r"^\s*(?i:https?:)?//", replacement="")
+    names = pc.replace_substring_regex(names, pattern=r"#.*$|\s+$", replacement="")
+    if pc.any(pc.match_substring(names, "%")).as_py():
+        names = pa.array([unquote(name) for name in names.to_pylist()], pa.string())
+    names = pc.replace_substring(pc.utf8_normalize(names, form="NFC"), " ", "_")
+    host = pc.replace_substring_regex(names, pattern=r"(?s)/.*$", replacement="")
+    path = pc.replace_substring_regex(names, pattern=r"^[^/]*", replacement="")
+    return pc.binary_join_element_wise(pc.utf8_lower(host), path, "")
