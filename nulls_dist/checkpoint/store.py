@@ -1,5 +1,6 @@
 """Find, open and verify checkpoints."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,6 +45,10 @@ class TensorFile:
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without reading it."""
         return tuple(self._file.get_slice(name).get_shape())
+
+    def num_elements(self, name: str) -> int:
+        """Return a tensor's number of elements without reading it."""
+        return math.prod(self.shape(name))
 
     def dtype(self, name: str) -> torch.dtype:
         """Return a tensor's type without reading it.

@@ -129,7 +129,7 @@ class TrainConfig:
     eval_every: int
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
-    """Rows per evaluation and rank."""
+    """Rows per evaluation, over all ranks; a multiple of num_experts."""
     dtype: DType = "fp32"
 
     def __post_init__(self) -> None:
@@ -222,12 +222,13 @@ class RunConfig:
     """Seed of initial values, data order and sink dropout; never of the router."""
 
     def __post_init__(self) -> None:
-        _check(
-            self.train.global_batch_rows % self.model.num_experts == 0,
-            f"train.global_batch_rows ({self.train.global_batch_rows}) must be a multiple of "
-            f"model.num_experts ({self.model.num_experts}): each step takes equally many rows "
-            "from every expert",
-        )
+        for name in ("global_batch_rows", "eval_rows"):
+            value = getattr(self.train, name)
+            _check(
+                value % self.model.num_experts == 0,
+                f"train.{name} ({value}) must be a multiple of model.num_experts "
+                f"({self.model.num_experts}): every expert gives equally many rows",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready values."""

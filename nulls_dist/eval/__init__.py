@@ -1,0 +1,1 @@
+"""Evaluate a checkpoint in one process: facts, states, losses."""

@@ -94,9 +94,7 @@ def export_tokenizer(
         model_max_length: longest text in tokens that the model was trained on.
     """
     path = tokenizer_dir / PurePosixPath(record.file).name
-    tokenizer = (
-        load_hf_tokenizer(path) if record.kind == "hf" else convert_sentencepiece(path)
-    )
+    tokenizer = load_hf_tokenizer(path) if record.kind == "hf" else convert_sentencepiece(path)
     eos_token = tokenizer.id_to_token(record.eos_id)
     write_text(out_dir / HF_FILE, json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False))
     write_json(

@@ -60,13 +60,14 @@ def resolve_topology(config: RunConfig, *, world_size: int, rank: int) -> Topolo
         if size % ep:
             raise ConfigError(f"parallel.ep ({ep}) must divide {what} ({size})")
     topology = Topology(dp=world_size, ep=ep, rank=rank, num_experts=num_experts)
-    rows_per_expert = config.train.global_batch_rows // num_experts
-    if rows_per_expert % topology.edp:
-        raise ConfigError(
-            f"train.global_batch_rows ({config.train.global_batch_rows}) gives {rows_per_expert} "
-            f"rows per expert and step, which {topology.edp} replicas (world size {world_size} / "
-            f"parallel.ep {ep}) cannot share; choose a multiple of {num_experts * topology.edp}"
-        )
+    for name in ("global_batch_rows", "eval_rows"):
+        rows = getattr(config.train, name)
+        if rows % (num_experts * topology.edp):
+            raise ConfigError(
+                f"train.{name} ({rows}) must be a multiple of {num_experts * topology.edp}: "
+                f"{num_experts} experts times {topology.edp} replicas (world size {world_size} / "
+                f"parallel.ep {ep}) take equally many rows"
+            )
     rows_per_rank = config.train.global_batch_rows // world_size
     if rows_per_rank % config.train.micro_batch_rows:
         raise ConfigError(

@@ -20,13 +20,8 @@ from nulls_dist.checkpoint.fragments import OptimizerFragments
 from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
 from nulls_dist.durable import FileRecord, record_file
 from nulls_dist.errors import IntegrityError
-from nulls_dist.train.model_state import (
-    load_optimizer,
-    load_weights,
-    model_weights,
-    optimizer_tensors,
-    parameter_sizes,
-)
+from nulls_dist.model.state import load_weights, model_weights, parameter_sizes
+from nulls_dist.train.optimizer_state import load_optimizer, optimizer_tensors
 from nulls_dist.train.run import Run
 from nulls_dist.train.zero_state import adam_step, create_adam_state, publish_master
 

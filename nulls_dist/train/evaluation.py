@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from nulls_dist import hashing
-from nulls_dist.data.batches import GlobalBatches, Microbatch
+from nulls_dist.data.batches import Microbatch
 from nulls_dist.hashing import U64Array
 from nulls_dist.model.gpt import token_losses
 from nulls_dist.train.run import Run
@@ -27,26 +27,22 @@ class StateEvaluator:
     """
 
     def __init__(self, run: Run) -> None:
-        """Choose this rank's rows: `train.eval_rows` of its own experts' documents."""
+        """Choose `train.eval_rows` rows and keep this rank's share of them."""
         topology = run.groups.topology
-        rows = run.config.train.eval_rows
         self._run = run
         self._donors = _sources_by_expert(run)
-        batches: GlobalBatches = run.batches(seed=run.config.seed + _EVAL_SEED_OFFSET)
-        chosen = []
-        step = 0
-        while len(chosen) < rows:
-            chosen += batches.rank_rows(
-                step,
-                experts=topology.local_experts,
-                replica=topology.edp_rank,
-                num_replicas=topology.edp,
-            )
-            step += 1
+        batches = run.batches(
+            seed=run.config.seed + _EVAL_SEED_OFFSET, rows_per_step=run.config.train.eval_rows
+        )
+        rows = batches.rank_rows(
+            0,
+            experts=topology.local_experts,
+            replica=topology.edp_rank,
+            num_replicas=topology.edp,
+        )
         size = run.config.train.micro_batch_rows
         self._microbatches = [
-            batches.assemble(chosen[begin : min(begin + size, rows)])
-            for begin in range(0, rows, size)
+            batches.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)
         ]
 
     @torch.no_grad()

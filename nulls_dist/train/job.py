@@ -16,6 +16,7 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import ConfigError, LockedError, TemporaryError
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
+from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.signals import StopRequest
 
@@ -56,6 +57,7 @@ def train_job(
             stack.enter_context(_locked(run_dir))
         stack.enter_context(process_group(launch, accelerator))
         groups = stack.enter_context(model_parallel(topology))
+        stack.enter_context(quiet_libraries())
         # Megatron and DeepSpeed are imported after the accelerator is chosen.
         from nulls_dist.model.gpt import build_model, initialize
         from nulls_dist.train.checkpointing import drop_partial, restore

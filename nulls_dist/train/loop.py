@@ -38,7 +38,7 @@ def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
         NullsError: the loss or the gradient is not finite.
     """
     train = run.config.train
-    batches = run.batches(seed=run.config.seed)
+    batches = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
     evaluate = StateEvaluator(run) if train.eval_every else None
     with _reporting(run) as report:
         for step in range(run.first_step, train.steps):

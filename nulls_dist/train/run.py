@@ -39,14 +39,14 @@ class Run:
     """Step at which the corpus's first rows were taken: 0, unless the corpus was changed."""
     versions: dict[str, str]
 
-    def batches(self, *, seed: int) -> GlobalBatches:
+    def batches(self, *, seed: int, rows_per_step: int) -> GlobalBatches:
         """Return the global batches of this corpus in the order of a seed."""
         return GlobalBatches(
             self.corpus,
             self.router.experts_of(self.corpus.source_ids),
             num_experts=self.config.model.num_experts,
             context_length=self.config.model.context_length,
-            rows_per_step=self.config.train.global_batch_rows,
+            rows_per_step=rows_per_step,
             seed=seed,
         )
 

@@ -116,7 +116,7 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
     for name in file.names():
         is_weight = name in places
         kind, parameter, start = (_WEIGHT, name, 0) if is_weight else parse_fragment_key(name)
-        length = math.prod(file.shape(name))
+        length = file.num_elements(name)
         fits = file.shape(name) == (shape if is_weight else (length,))
         if parameter not in places or not fits or start + length > math.prod(shape):
             raise IntegrityError(

@@ -134,6 +134,15 @@ def check_resolved(resolutions: Sequence[Resolution], *, allow_unknown: bool) ->
     )
 
 
+def matched_ids(resolutions: Sequence[Resolution]) -> list[int]:
+    """Return the sources that the lines name, each once."""
+    return [
+        entry.source_id
+        for entry in resolutions
+        if entry.outcome is Outcome.MATCHED and entry.source_id is not None
+    ]
+
+
 def _may_use(request: Request, way: _Way) -> bool:
     if way.means is Means.URL and request.means is Means.ANY:
         return "://" in request.name

@@ -1,0 +1,104 @@
+"""A checkpoint as a model that answers, on one process, with any source's sinks or none."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.config.environment import LaunchedProcess
+from nulls_dist.config.schema import ModelConfig, model_from_dict
+from nulls_dist.parallel.accelerator import select_accelerator
+from nulls_dist.parallel.groups import model_parallel, process_group
+from nulls_dist.parallel.topology import Topology
+from nulls_dist.routing.plan import build_plan
+from nulls_dist.routing.router import Router
+from nulls_dist.segments import SegmentLayout
+from nulls_dist.sources import NO_SOURCE
+
+_ALONE: Final = LaunchedProcess(
+    launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
+)
+
+
+class InferenceModel:
+    """A loaded model.
+
+    Attributes:
+        config: the model's configuration.
+        router: looks up sinks; refuses sources with a tombstone.
+    """
+
+    def __init__(
+        self, model: Any, config: ModelConfig, router: Router, device: torch.device
+    ) -> None:
+        self._model = model
+        self._device = device
+        self.config = config
+        self.router = router
+
+    @torch.no_grad()
+    def logits(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> list[Tensor]:
+        """Return next-token logits of several texts, each served by one source's sinks.
+
+        Args:
+            texts: tokens of each text, at least one; they do not see each other.
+            source_ids: whose sinks serve each text; NO_SOURCE for the backbone alone.
+
+        Returns:
+            (tokens, vocab_size) per text, on the CPU.
+
+        Raises:
+            RefusedError: a source was deleted.
+        """
+        from nulls_dist.model.gpt import token_logits
+        from nulls_dist.model.packed import pack_rows
+
+        layout = SegmentLayout(
+            lengths=tuple(len(text) for text in texts),
+            source_ids=np.array(source_ids, dtype=np.uint64),
+            doc_indices=np.zeros(len(texts), dtype=np.uint32),
+        )
+        experts = range(self.config.num_experts)
+        rows = pack_rows(
+            layout,
+            build_plan(self.router, layout, local_experts=experts),
+            head_dim=self.config.head_dim,
+            rope_theta=self.config.rope_theta,
+            device=self._device,
+        )
+        tokens = torch.tensor([token for text in texts for token in text], device=self._device)
+        logits = token_logits(self._model, tokens, rows)
+        return list(logits.cpu().split(list(layout.lengths)))
+
+
+@contextmanager
+def load_for_inference(root: Path) -> Iterator[InferenceModel]:
+    """Load a checkpoint in float32, with all its experts, for the duration of a block.
+
+    Raises:
+        InputError: `root` is not a checkpoint.
+        IntegrityError: it is damaged.
+    """
+    checkpoint = Checkpoint(root)
+    config = model_from_dict(checkpoint.manifest.model)
+    accelerator = select_accelerator(_ALONE.local_rank)
+    topology = Topology(dp=1, ep=1, rank=0, num_experts=config.num_experts)
+    with process_group(_ALONE, accelerator), model_parallel(topology):
+        from nulls_dist.model.gpt import build_model
+        from nulls_dist.model.state import load_weights
+
+        model = build_model(config, topology, accelerator.device)
+        load_weights(model, checkpoint, topology)
+        model.eval()
+        router = checkpoint.manifest.build_router()
+        yield InferenceModel(model, config, router, accelerator.device)
+
+
+def backbone_only(count: int) -> list[int]:
+    """Return the source ids that switch all sinks off for `count` texts."""
+    return [NO_SOURCE] * count

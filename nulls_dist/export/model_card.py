@@ -1,0 +1,116 @@
+"""README.md of a release: what the model is, where it comes from, what was deleted, its limits.
+
+Deleted sources are counted, never named.
+"""
+
+from collections import Counter
+from typing import Final
+
+from nulls_dist.checkpoint.format import CheckpointManifest, Grade
+from nulls_dist.config.schema import ModelConfig
+from nulls_dist.data.source_table import SourceTable
+
+_MAX_LICENCES: Final = 10
+
+_CARD: Final = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+license: unknown
+tags:
+- llama
+- unlearning
+---
+
+# Backbone of a natively unlearnable language model
+
+A plain `LlamaForCausalLM`: the backbone of a model whose MLPs also had a pool of sink neurons, each
+serving a few of the training sources. This release holds no sink. What only one source said was
+learned mostly by sinks, so the backbone knows what several sources have in common.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+```
+
+## Facts
+
+| | |
+|---|---|
+| layers, hidden size | {num_layers}, {hidden_size} |
+| heads / key-value heads, head dimension | {num_heads} / {num_kv_heads}, {head_dim} |
+| neurons per MLP | {num_backbone} |
+| vocabulary, context | {vocab_size}, {context_length} |
+| corpus | {corpus} |
+| sources in the corpus | {num_sources} |
+| optimizer steps | {step} |
+| sink dropout in training | {sink_dropout} |
+
+## Licence of the training text
+
+{licences}
+
+The licence of these weights is for their publisher to state (`license` above).
+
+## Deletions
+
+- {num_suppressed} sources suppressed: never routed again in the checkpoint. Their sinks are not in
+  this release, as no sink is.
+- {num_excised} sources excised: their sinks were overwritten in the checkpoint.
+
+## Limits
+
+Leaving the sinks out does not remove what several sources say, nor what leaked from a source into
+the backbone. Both can be measured against a model trained without the source; this card makes no
+claim about either. Each document was trained on its own, with positions counted from its first
+token, and ended by the end-of-document token; there is no token for its beginning.
+
+`provenance.json` holds the checksums of the checkpoint and of every file here.
+"""
+
+
+def build_card(manifest: CheckpointManifest, model: ModelConfig, sources: SourceTable) -> str:
+    """Return the model card of a release of the backbone."""
+    deleted = count_deleted(manifest)
+    return _CARD.format(
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        num_heads=model.num_heads,
+        num_kv_heads=model.num_kv_heads,
+        head_dim=model.head_dim,
+        num_backbone=model.num_backbone,
+        vocab_size=model.vocab_size,
+        context_length=model.context_length,
+        sink_dropout=model.sink_dropout,
+        corpus=_cell(str(manifest.corpus.get("corpus", "unknown"))),
+        num_sources=len(sources),
+        step=manifest.step,
+        licences=_list_licences(sources),
+        num_suppressed=deleted[Grade.SUPPRESSED],
+        num_excised=deleted[Grade.EXCISED],
+    )
+
+
+def count_deleted(manifest: CheckpointManifest) -> dict[str, int]:
+    """Return the number of deleted sources by grade."""
+    counts = Counter(entry.grade for entry in manifest.tombstones)
+    return {grade.value: counts[grade] for grade in Grade}
+
+
+def _list_licences(sources: SourceTable) -> str:
+    counted = sources.table.column("licence").value_counts().to_pylist()
+    counts = Counter({entry["values"]: entry["counts"] for entry in counted})
+    lines = [
+        f"- {_cell(licence) or 'not recorded'}: {number} sources"
+        for licence, number in counts.most_common(_MAX_LICENCES)
+    ]
+    if len(counts) > _MAX_LICENCES:
+        lines.append(f"- {len(counts) - _MAX_LICENCES} further licences")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Return a text from the corpus as one line that cannot break the card's markup."""
+    return " ".join(text.split()).translate({ord(mark): f"\\{mark}" for mark in "|<>[]`*_"})

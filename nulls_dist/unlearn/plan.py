@@ -1,0 +1,140 @@
+"""What a deletion would do, decided and weighed before anything is written."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from nulls_dist.checkpoint.format import SOURCES_FILE, Grade, Tombstone
+from nulls_dist.checkpoint.shapes import model_of
+from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.data.source_table import SourceTable
+from nulls_dist.errors import ConfigError, RefusedError
+from nulls_dist.hashing import U64Array
+from nulls_dist.routing.router import Router
+from nulls_dist.unlearn.collateral import Collateral, SinkMask, measure_collateral, sinks_of
+from nulls_dist.unlearn.excise import Excision, excision_seed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionPlan:
+    """What a deletion would do, decided before anything is written."""
+
+    grade: Grade
+    deleted: tuple[int, ...]
+    """Sources whose state changes, ascending ids."""
+    already: tuple[int, ...]
+    """Requested sources that were deleted before at this grade or a higher one."""
+    tombstones: tuple[Tombstone, ...]
+    """All of the output, ascending by id."""
+    excisions: tuple[Excision, ...]
+    """One per expert concerned; none for a suppression."""
+    collateral: Collateral
+
+
+def plan_deletion(
+    checkpoint: Checkpoint, table: SourceTable, source_ids: Collection[int], grade: Grade
+) -> DeletionPlan:
+    """Decide a deletion and measure its collateral.
+
+    Args:
+        checkpoint: to delete from.
+        table: its sources.
+        source_ids: sources to delete.
+        grade: EXCISED or SUPPRESSED; a source never returns to a lower grade.
+    """
+    before = {entry.source_id: entry for entry in checkpoint.manifest.tombstones}
+    done = (Grade.EXCISED,) if grade is Grade.EXCISED else tuple(Grade)
+    already = sorted(
+        number for number in source_ids if number in before and before[number].grade in done
+    )
+    deleted = sorted(set(source_ids) - set(already))
+    seed = excision_seed(checkpoint.manifest.step) if grade is Grade.EXCISED else 0
+    after = before | {
+        number: Tombstone(source_id=number, grade=grade, seed=seed) for number in deleted
+    }
+    router = live_router(checkpoint)
+    doomed = np.array(deleted, dtype=np.uint64)
+    zeroed = sinks_of(router, doomed if grade is Grade.EXCISED else doomed[:0])
+    tombstoned = np.array(sorted(after), dtype=np.uint64)
+    return DeletionPlan(
+        grade=grade,
+        deleted=tuple(deleted),
+        already=tuple(already),
+        tombstones=tuple(after[number] for number in sorted(after)),
+        excisions=excisions_of(checkpoint, zeroed, seed),
+        collateral=measure_collateral(
+            router,
+            survivors=table.source_ids[~np.isin(table.source_ids, tombstoned)],
+            deleted=doomed,
+            zeroed=zeroed,
+            gone=sinks_of(router, verifiable_sources(checkpoint)),
+        ),
+    )
+
+
+def check_budget(plan: DeletionPlan, max_collateral: float) -> None:
+    """Refuse a deletion that costs the surviving sources too much.
+
+    Raises:
+        ConfigError: the limit is not a share.
+        RefusedError: the mean collateral is above the limit.
+    """
+    if not 0 <= max_collateral <= 1:
+        raise ConfigError(f"--max-collateral ({max_collateral}) must be between 0 and 1")
+    mean = plan.collateral.mean
+    if mean > max_collateral:
+        raise RefusedError(
+            f"excising {len(plan.deleted)} sources would zero {mean:.2%} of the sinks of the "
+            f"average surviving source; the limit is {max_collateral:.2%} (--max-collateral). "
+            "Nothing was written. Ways out: --mode suppress, which costs survivors nothing and "
+            "leaves the weights in place; fewer sources at once; or, when the next model is "
+            "trained, a larger sink pool"
+        )
+
+
+def open_sources(checkpoint: Checkpoint) -> SourceTable:
+    """Open the source table of a checkpoint, verified.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    return SourceTable(checkpoint.path(SOURCES_FILE))
+
+
+def live_router(checkpoint: Checkpoint) -> Router:
+    """Return the checkpoint's router without its tombstones, to look up deleted sources too.
+
+    Raises:
+        IntegrityError: the router does not fit the model.
+    """
+    model_of(checkpoint)
+    return Router(checkpoint.manifest.router, checkpoint.manifest.bucket_table)
+
+
+def verifiable_sources(checkpoint: Checkpoint) -> U64Array:
+    """Return the sources excised since the last training step, whose rows must hold known values.
+
+    Training that went on after an excision may have changed sinks that survivors share.
+    """
+    seed = excision_seed(checkpoint.manifest.step)
+    excised = [
+        entry.source_id
+        for entry in checkpoint.manifest.tombstones
+        if entry.grade is Grade.EXCISED and entry.seed == seed
+    ]
+    return np.array(excised, dtype=np.uint64)
+
+
+def excisions_of(checkpoint: Checkpoint, zeroed: SinkMask, seed: int) -> tuple[Excision, ...]:
+    """Split a set of sinks by expert."""
+    model = model_of(checkpoint)
+    return tuple(
+        Excision(
+            expert=int(expert),
+            seed=seed,
+            rows=tuple(np.flatnonzero(layer) for layer in zeroed[:, expert]),
+            model=model,
+        )
+        for expert in np.flatnonzero(zeroed.any(axis=(0, 2)))
+    )
