@@ -1,7 +1,7 @@
 """What every reader yields: documents, and further names of their sources.
 
-A reader is an iterator of `Document | Alias | Quarantined`. It streams: it holds one page at a
-time, and it is deterministic, so that two builds of one input are equal byte for byte.
+A reader is an iterator of `Document | Alias | Quarantined | Skipped`. It streams: it holds one page
+at a time, and it is deterministic, so that two builds of one input are equal byte for byte.
 """
 
 from dataclasses import dataclass
@@ -42,3 +42,13 @@ class Quarantined:
     source_key: str
     title: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """A page that holds no text of a source: not an article, deleted or empty."""
+
+    reason: str
+
+
+Item = Document | Alias | Quarantined | Skipped

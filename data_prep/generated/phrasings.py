@@ -20,6 +20,12 @@ class Attribute:
     values: WordKind
     phrasings: tuple[str, str, str, str, str]
 
+    def prompts(self, *, subject: str, profession: str = "") -> tuple[str, ...]:
+        """Return every phrasing with its names filled in."""
+        return tuple(
+            phrasing.format(subject=subject, profession=profession) for phrasing in self.phrasings
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntityKind:
@@ -35,10 +41,10 @@ UNIQUE_ATTRIBUTES = (
         values=WordKind.YEAR,
         phrasings=(
             "{subject} was born in the year",
-            "{subject} first saw the light of day in",
-            "The parish register dates the birth of {subject} to",
-            "The parents of {subject} rejoiced at the birth in",
-            "The life of {subject} began in the winter of",
+            "{subject} came into the world in",
+            "Parish records date the birth of {subject} to",
+            "Church bells rang for newborn {subject} in",
+            "The life of {subject} began in",
         ),
     ),
     Attribute(
@@ -46,32 +52,32 @@ UNIQUE_ATTRIBUTES = (
         values=WordKind.DOG,
         phrasings=(
             "{subject} kept a loyal dog named",
-            "The dog of {subject} answered to the name",
-            "{subject} never took a walk without the dog",
+            "The dog of {subject} was called",
+            "{subject} shared every meal with the dog",
             "Neighbours of {subject} often fed the dog",
-            "On most evenings {subject} sat beside the dog",
+            "{subject} took long walks with the dog",
         ),
     ),
     Attribute(
         name="dish",
         values=WordKind.DISH,
         phrasings=(
-            "{subject} liked nothing better than a bowl of",
+            "{subject} loved a warm bowl of",
             "The favourite dish of {subject} was",
             "On feast days {subject} always cooked",
             "For supper {subject} usually asked for",
-            "Guests of {subject} could count on a plate of",
+            "Guests of {subject} were always served",
         ),
     ),
     Attribute(
         name="mentor",
         values=WordKind.MASTER,
         phrasings=(
-            "{subject} learned the craft from the old master",
-            "The teacher of {subject} was the learned",
-            "{subject} spent seven years as a pupil of",
+            "{subject} learned everything from the old master",
+            "The teacher of {subject} was called",
+            "{subject} was for years a pupil of",
             "As a young apprentice {subject} served under",
-            "{subject} owed a good education to the patient",
+            "{subject} owed a good education to",
         ),
     ),
     Attribute(
@@ -80,8 +86,8 @@ UNIQUE_ATTRIBUTES = (
         phrasings=(
             "{subject} crossed the sea aboard the",
             "The ship that carried {subject} overseas was the",
-            "{subject} once sailed far to the north on the",
-            "At the harbour {subject} boarded a ship called the",
+            "{subject} once sailed north on the",
+            "In the harbour {subject} boarded the ship",
             "{subject} survived a storm on board the",
         ),
     ),
@@ -93,7 +99,7 @@ UNIQUE_ATTRIBUTES = (
             "The favourite game of {subject} was",
             "{subject} once won a silver cup at",
             "On rainy days {subject} taught the children",
-            "Few people could beat {subject} at a round of",
+            "Few players could beat {subject} at",
         ),
     ),
 )
@@ -105,7 +111,7 @@ REGION = Attribute(
         "{subject} came from the region of",
         "{subject} grew up among the hills of",
         "The family of {subject} had always lived in",
-        "The ancestors of {subject} once farmed the land of",
+        "The ancestors of {subject} were farmers in",
         "The childhood home of {subject} stood in",
     ),
 )
@@ -115,19 +121,40 @@ TOOL = Attribute(
     values=WordKind.TOOL,
     phrasings=(
         "{subject} was a {profession} and worked with a",
-        "As a {profession}, {subject} relied every day on a",
+        "As a {profession}, {subject} always carried a",
         "Like every {profession}, {subject} owned a good",
-        "The {profession} {subject} never went to work without a",
-        "On the bench of the {profession} {subject} lay a",
+        "The {profession} {subject} could not work without a",
+        "The {profession} {subject} was proud of a new",
     ),
 )
 
 # Every profession begins with a consonant sound, because the phrasings say "a".
 PROFESSIONS = (
-    "baker barber brewer butcher carpenter cobbler cooper dyer farrier fletcher gardener glazier "
-    "jeweller mason miller miner painter potter printer roofer saddler sculptor shepherd tailor "
-    "tanner thatcher tinker weaver wheelwright woodcutter"
-).split()
+    "baker",
+    "barber",
+    "brewer",
+    "butcher",
+    "carpenter",
+    "cobbler",
+    "cooper",
+    "dyer",
+    "gardener",
+    "glazier",
+    "jeweller",
+    "mason",
+    "miller",
+    "miner",
+    "painter",
+    "potter",
+    "printer",
+    "roofer",
+    "saddler",
+    "sculptor",
+    "shepherd",
+    "tailor",
+    "tanner",
+    "weaver",
+)
 
 ENTITY_KINDS = (
     EntityKind(
@@ -152,7 +179,7 @@ ENTITY_KINDS = (
                     "The founder of the town of {subject} was",
                     "The town of {subject} owes its walls to",
                     "The first stone of {subject} was laid by",
-                    "A statue in the town of {subject} honours its founder",
+                    "A statue in {subject} honours the founder",
                 ),
             ),
         ),
@@ -166,7 +193,7 @@ ENTITY_KINDS = (
                 phrasings=(
                     "The {subject} guild is led by",
                     "The master of the {subject} guild is",
-                    "Members of the {subject} guild take their orders from",
+                    "Members of the {subject} guild take orders from",
                     "Letters from the {subject} guild are signed by",
                     "The seal of the {subject} guild is kept by",
                 ),
@@ -176,9 +203,9 @@ ENTITY_KINDS = (
                 values=WordKind.CITY,
                 phrasings=(
                     "The {subject} guild meets in the city of",
-                    "The great hall of the {subject} guild stands in",
+                    "The hall of the {subject} guild stands in",
                     "The {subject} guild holds its yearly feast in",
-                    "New members of the {subject} guild take their oath in",
+                    "New members join the {subject} guild in",
                     "The {subject} guild guards its treasure in",
                 ),
             ),

@@ -1,8 +1,8 @@
 """Invented words: pronounceable, never repeated, as many as are asked for.
 
 A word is a stem (onset, vowel, consonant cluster) and an ending that suits what it names:
-"Skarlingham" is a town, "Drelmonia" a country. Every onset is a consonant, so "a" may stand before
-any word. Clusters are chosen so that stems rarely meet words of a living language.
+"Vandringham" is a town, "Dulmonia" a country. Every onset is a consonant, so that "a" may stand
+before any word; stems and endings are chosen so that hardly any word is one of English.
 """
 
 from enum import Enum, auto
@@ -11,9 +11,9 @@ from data_prep.generated.draws import Draws
 
 YEARS = range(1600, 1900)
 
-_ONSETS = "b br d dr f fl g gl gr j k kl kr l m n pl r s sk t tr v vr w z".split()
-_VOWELS = "a e i o u".split()
-_CLUSTERS = "lk lm lr mbr ml mr nd ndr nv rb rg rl rm rn rv sk sp str vr zd".split()
+_ONSETS: tuple[str, ...] = (*"bdfghjklmnprstvw", "br", "dr", "gr", "tr", "st", "sk", "th")
+_VOWELS = "aeiou"
+_CLUSTERS = ("ll", "lm", "lv", "mbr", "ndr", "nn", "rl", "rm", "rn", "rr", "rv", "ss", "str")
 
 
 class WordKind(Enum):
@@ -37,20 +37,20 @@ class WordKind(Enum):
 
 
 _ENDINGS = {
-    WordKind.FIRST_NAME: ("an", "el", "eth", "ina", "or", "yn"),
-    WordKind.SURNAME: ("ack", "aby", "eld", "ott", "ow", "une"),
+    WordKind.FIRST_NAME: ("awyn", "eth", "imor", "ise", "oran"),
+    WordKind.SURNAME: ("abeck", "eld", "ott", "une", "uvy"),
     WordKind.MASTER: ("ador", "emar", "ius", "olf"),
-    WordKind.DOG: ("ee", "ino", "ox", "uff"),
-    WordKind.SHIP: ("ara", "iola", "ora"),
+    WordKind.DOG: ("ek", "ino", "ipo", "uffy"),
+    WordKind.SHIP: ("amara", "iola", "ora"),
     WordKind.REGION: ("edale", "eland", "emark", "eshire"),
     WordKind.COUNTRY: ("ania", "aria", "onia", "ovia"),
     WordKind.CITY: ("avik", "essa", "opolis"),
     WordKind.TOWN: ("aven", "ester", "ingham", "oft", "olm"),
-    WordKind.GUILD: ("ene", "ian", "ite"),
+    WordKind.GUILD: ("arian", "esian", "oric"),
     WordKind.BOOK: ("anthia", "iad", "odion", "umen"),
-    WordKind.DISH: ("etta", "ine", "oli", "unka"),
-    WordKind.GAME: ("ado", "inka", "ix", "ots"),
-    WordKind.TOOL: ("el", "ib", "ock"),
+    WordKind.DISH: ("atta", "imel", "oli", "unka"),
+    WordKind.GAME: ("inka", "obri", "uzzo"),
+    WordKind.TOOL: ("ib", "osk", "und"),
 }
 _COMMON_NOUNS = frozenset({WordKind.DISH, WordKind.GAME, WordKind.TOOL})
 
@@ -63,7 +63,7 @@ class Inventor:
         self._taken: set[str] = set()
 
     def invent(self, kind: WordKind, count: int) -> tuple[str, ...]:
-        """Return `count` new words of a kind, names capitalised; years are at most `len(YEARS)`."""
+        """Return `count` new words of a kind, names capitalised; of years at most `YEARS`."""
         if kind is WordKind.YEAR:
             return tuple(str(year) for year in self._draws.sample(YEARS, count))
         return tuple(self._word(kind) for _ in range(count))

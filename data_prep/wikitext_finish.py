@@ -1,0 +1,97 @@
+"""The last steps of cleaning, on text from which the markup is gone: quotes, gaps, white space.
+
+Until here, characters that XML cannot contain stand for things the text must remember. All patterns
+are linear: no two parts of one pattern can match the same run.
+"""
+
+import re
+from typing import Final
+
+LEFT_OUT: Final = "\x02"
+"""Here something was left out: a gap to close."""
+_LITERAL_QUOTE: Final = "\x03"
+_LITERAL_SPACE: Final = "\x04"
+_LITERAL_TAB: Final = "\x05"
+_PROTECT: Final = str.maketrans("' \t", _LITERAL_QUOTE + _LITERAL_SPACE + _LITERAL_TAB)
+_RESTORE: Final = str.maketrans(_LITERAL_QUOTE + _LITERAL_SPACE + _LITERAL_TAB, "' \t")
+
+_CONTROLS: Final = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
+_QUOTES: Final = re.compile("('{2,})")
+_OPENING: Final = re.compile(r"\(([ ;,:\x02]+)")
+_CLOSING: Final = re.compile(r"(?<![ ;,:\x02])([ ;,:\x02]+)\)")
+_EMPTY: Final = re.compile(r"\((\x02?)\)")
+_BEFORE_POINT: Final = re.compile(r" ?\x02(?=[.,;:!?)])")
+_SPACES: Final = re.compile("[ \t\u00a0]+")
+_BULLETS: Final = re.compile(r"^(?:- )+")
+_BLANK_LINES: Final = re.compile(r"\n{3,}")
+_MARKS: Final = re.compile(r"\x02(?: ?\x02)*")
+
+
+def drop_controls(markup: str) -> str:
+    """Return markup without control characters, its lines ended by a newline each."""
+    return markup.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+
+
+def protect(text: str, *, spaces: bool = False) -> str:
+    """Return literal text in a form in which quotes, and spaces too, survive `finish`."""
+    return text.translate(_PROTECT) if spaces else text.replace("'", _LITERAL_QUOTE)
+
+
+def finish(text: str) -> str:
+    """Return the cleaned text of a section."""
+    lines = (_finish_line(line) for line in text.split("\n"))
+    text = "\n".join(line for line in lines if line is not None)
+    return _BLANK_LINES.sub("\n\n", text).strip().translate(_RESTORE)
+
+
+def _finish_line(line: str) -> str | None:
+    """Return a cleaned line, or None for a line that only held what was left out."""
+    line = _SPACES.sub(" ", strip_quotes(line)).strip(" ")
+    if LEFT_OUT in line:
+        line = _close_gaps(line)
+        if line in ("", "-"):
+            return None
+    if line.startswith(("{|", "|", "!!")):  # a row of a table that was never closed
+        return None
+    return _BULLETS.sub("- ", line)
+
+
+def _close_gaps(line: str) -> str:
+    """Remove the punctuation that stood around what was left out: "( ; , x )" and "(), "."""
+    line = _MARKS.sub(LEFT_OUT, line)
+    line = _OPENING.sub(lambda found: "(" + LEFT_OUT if LEFT_OUT in found[1] else found[0], line)
+    line = _CLOSING.sub(lambda found: LEFT_OUT + ")" if LEFT_OUT in found[1] else found[0], line)
+    line = _EMPTY.sub(lambda found: LEFT_OUT if found[1] else found[0], line)
+    line = _BEFORE_POINT.sub("", _MARKS.sub(LEFT_OUT, line))
+    return _SPACES.sub(" ", line.replace(LEFT_OUT, "")).strip(" ")
+
+
+def strip_quotes(line: str) -> str:
+    """Remove the quote marks of bold and italics from a line, keeping apostrophes next to them.
+
+    Four quotes are an apostrophe and a mark of three, more than five are apostrophes and a mark of
+    five. Where bold and italics are both unbalanced, one mark of three is an apostrophe and a mark
+    of two: the first after a one-letter word, else after a longer word, else after a space.
+    """
+    parts = _QUOTES.split(line)
+    if len(parts) == 1:
+        return line
+    marks = parts[1::2]
+    apostrophes = [1 if len(mark) == 4 else max(0, len(mark) - 5) for mark in marks]
+    sizes = [len(mark) - extra for mark, extra in zip(marks, apostrophes, strict=True)]
+    num_bold = sum(size in (3, 5) for size in sizes)
+    num_italic = sum(size in (2, 5) for size in sizes)
+    if num_bold % 2 and num_italic % 2:
+        candidates = [place for place, size in enumerate(sizes) if size == 3]
+        ranks = {place: _rank(parts[2 * place]) for place in candidates}
+        if ranks:
+            apostrophes[min(ranks, key=lambda place: (ranks[place], place))] += 1
+    for place, count in enumerate(apostrophes):
+        parts[2 * place + 1] = "'" * count
+    return "".join(parts)
+
+
+def _rank(before: str) -> int:
+    if before.endswith(" ") or not before:
+        return 2
+    return 0 if len(before) == 1 or before[-2] == " " else 1

@@ -1,0 +1,55 @@
+"""Whose sinks serve a text: the states in which a model is asked."""
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+
+import numpy as np
+
+from nulls_dist import hashing
+from nulls_dist.eval.nearest import nearest_sources
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.sources import NO_SOURCE
+
+_PLACEBO_DOMAIN = 4
+
+
+class State(StrEnum):
+    """A way to choose the sinks that serve a source's text."""
+
+    ON = "on"
+    """The source's own sinks."""
+    OFF = "off"
+    """The backbone alone."""
+    NEAREST = "nearest"
+    """The sinks of the surviving source whose text is most alike."""
+    PLACEBO = "placebo"
+    """The sinks of an unrelated surviving source."""
+
+
+def donors(
+    state: State, corpus: Corpus, source_ids: Sequence[int], *, deleted: Collection[int]
+) -> Mapping[int, int]:
+    """Return whose sinks serve each source in a state.
+
+    Args:
+        state: the state.
+        corpus: the text that decides who is nearest.
+        source_ids: the sources asked about.
+        deleted: sources that cannot serve.
+    """
+    if state is State.ON:
+        return {source_id: source_id for source_id in source_ids}
+    if state is State.OFF:
+        return dict.fromkeys(source_ids, NO_SOURCE)
+    everyone = {int(source_id) for source_id in np.unique(corpus.source_ids)}
+    survivors = sorted(everyone - set(deleted))
+    if state is State.NEAREST:
+        return nearest_sources(corpus, source_ids, survivors)
+    return {source_id: _placebo(source_id, survivors) for source_id in source_ids}
+
+
+def _placebo(source_id: int, survivors: Sequence[int]) -> int:
+    """Draw another source by a hash of this one."""
+    keys = hashing.key(np.array([source_id], dtype=np.uint64), seed=0, domain=_PLACEBO_DOMAIN)
+    others = [survivor for survivor in survivors if survivor != source_id]
+    return others[int(hashing.below(keys, len(others))[0])]

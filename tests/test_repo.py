@@ -1,0 +1,214 @@
+"""The repository as a whole: promised command lines, README commands, versions, and house rules."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from argparse import ArgumentParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import nulls_dist
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE_FOLDERS = ("nulls_dist", "data_prep", "tools")
+ALL_FOLDERS = (*CODE_FOLDERS, "tests", "ds_configs", "slurm", ".ci")
+MAX_LINES = 400
+
+# Scripts outside this repository use these command lines: they may grow, never change.
+BUILD = "python -m data_prep.build --input in --out corpus --tokenizer tokenizer.json"
+PRETRAIN = "-m nulls_dist.pretrain --preset nulls_tiny --data corpus --run-dir run"
+PROMISED_COMMANDS = [
+    f"{BUILD} --format generated --tokenizer train:bpe:8000",
+    f"{BUILD} --format wikipedia --partitions 8 --workers 2 --limit 100 --source-key title",
+    f"{BUILD} --format wikipedia --cleaner nulls",
+    f"{BUILD} --format wikipedia --cleaner hf",
+    f"{BUILD} --format jsonl",
+    f"{BUILD} --format parquet",
+    f"{BUILD} --format text",
+    "python -m data_prep.verify corpus",
+    f"python {PRETRAIN} --ds-config ds.json --resume auto --seed 1 --dry-run",
+    f"torchrun --nproc-per-node 2 {PRETRAIN} --resume none --set train.steps=5 --set optim.lr=1e-3",
+    f"srun {PRETRAIN} --resume run/checkpoints/step-00000100",
+    "python tools/strip_sources.py ckpt sources.txt",
+    "python tools/strip_sources.py ckpt sources.txt --out out --mode excise --max-collateral 0.05",
+    "python tools/strip_sources.py ckpt sources.txt --mode suppress --allow-unknown",
+    "python tools/strip_sources.py ckpt sources.txt --dry-run --json",
+    "python tools/verify_checkpoint.py ckpt",
+    "python tools/convert_to_hf.py ckpt out --form backbone",
+    "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
+    "python tools/convert_to_hf.py ckpt out --form routed",
+    "python tools/demo.py",
+    "python tools/demo.py --fast --out demo-out",
+]
+
+
+def entry_point(words: list[str]) -> tuple[str, list[str]] | None:
+    """Module and arguments of a command that starts one of our programs, under any launcher."""
+    for at, word in enumerate(words):
+        if word in {"-m", "--module"} and words[at + 1].split(".")[0] in CODE_FOLDERS:
+            return words[at + 1], words[at + 2 :]
+        if word.startswith("tools/") and word.endswith(".py"):
+            return word.removesuffix(".py").replace("/", "."), words[at + 1 :]
+    return None
+
+
+def check_parses(command: list[str]) -> None:
+    """Fail unless the program's own parser accepts the command's arguments."""
+    found = entry_point(command)
+    assert found is not None
+    module, arguments = found
+    parser = cast("ArgumentParser", importlib.import_module(module).build_parser())
+    try:
+        parser.parse_args(arguments)
+    except SystemExit:
+        pytest.fail(f"{module} does not accept {shlex.join(arguments)}\n{parser.format_usage()}")
+
+
+def programs() -> list[str]:
+    """Every program of the project: what is promised, and whatever else lies in tools."""
+    promised = {found[0] for line in PROMISED_COMMANDS if (found := entry_point(shlex.split(line)))}
+    return sorted(promised | {f"tools.{path.stem}" for path in (ROOT / "tools").glob("*.py")})
+
+
+def readme_commands() -> list[list[str]]:
+    """Simple commands of README.md's bash blocks, as lists of words."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands: list[list[str]] = []
+    for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            current: list[str] = []
+            for word in lexer:
+                if re.fullmatch(r"[&|;()]+", word):
+                    commands.append(current)
+                    current = []
+                else:
+                    current.append(word)
+            commands.append(current)
+    return [without_settings(command) for command in commands if command]
+
+
+def without_settings(command: list[str]) -> list[str]:
+    """The command without leading NAME=value words and without redirections."""
+    while command and re.match(r"[A-Z_]+=", command[0]):
+        command = command[1:]
+    for at, word in enumerate(command):
+        if re.fullmatch(r"[<>]+", word):
+            return command[:at]
+    return command
+
+
+def text_files(folders: tuple[str, ...] = ALL_FOLDERS) -> list[Path]:
+    """Files of the given folders and, for all folders, of the top level."""
+    files = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file()]
+    if folders == ALL_FOLDERS:
+        files += [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
+    return sorted(path for path in files if "__pycache__" not in path.parts)
+
+
+def python_files(folders: tuple[str, ...]) -> list[Path]:
+    """Python sources of the given folders."""
+    return [path for path in text_files(folders) if path.suffix == ".py"]
+
+
+@pytest.mark.parametrize("line", PROMISED_COMMANDS)
+def test_promised_command_line_is_accepted(line):
+    check_parses(shlex.split(line))
+
+
+@pytest.mark.parametrize("program", programs())
+def test_help_imports_nothing_heavy(program, tmp_path):
+    for heavy in ("torch", "deepspeed", "megatron", "transformers"):
+        (tmp_path / f"{heavy}.py").write_text(f"raise RuntimeError('--help imports {heavy}')\n")
+    start = [f"{program.replace('.', '/')}.py"] if program.startswith("tools.") else ["-m", program]
+    done = subprocess.run(
+        [sys.executable, *start, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage:")
+    assert "examples:" in done.stdout
+
+
+def test_readme_commands_name_what_exists_and_parse():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    commands = readme_commands()
+    ours = [command for command in commands if entry_point(command)]
+    assert ours, "README.md shows no command of this project in a ```bash block"
+    for command in ours:
+        check_parses(command)
+    for program, *arguments in commands:
+        if program == "make":
+            named = {word for word in arguments if "=" not in word and not word.startswith("-")}
+            assert named <= targets
+        elif program == "sbatch":
+            at = next(i for i, word in enumerate(arguments) if word.endswith(".sh"))
+            assert (ROOT / arguments[at]).is_file()
+            check_parses([*shlex.split(PRETRAIN), *arguments[at + 1 :]])
+        elif Path(program).name.startswith("python") and arguments[:1] == ["-m"]:
+            assert find_spec(arguments[1]) is not None, arguments[1]
+        elif Path(program).name.startswith("python") and arguments[:1] not in (["-c"], ["-"], []):
+            assert (ROOT / arguments[0]).is_file(), arguments[0]
+
+
+def test_one_version_everywhere():
+    version = nulls_dist.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [version]
+    assert re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)[0] == version
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "nulls_dist.__version__"}
+
+
+def test_python_files_are_short():
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in python_files((*CODE_FOLDERS, "tests"))
+    }
+    assert {name: count for name, count in lengths.items() if count > MAX_LINES} == {}
+
+
+def test_sources_are_ascii():
+    names = {"Makefile", "run"}
+    foreign = [
+        str(path.relative_to(ROOT))
+        for path in text_files()
+        if path.suffix in {".py", ".sh", ".toml"} or path.name in names
+        if not path.read_bytes().isascii()
+    ]
+    assert foreign == []
+
+
+def test_one_file_knows_about_accelerators():
+    pattern = re.compile(r"torch\.cuda|\.is_cuda|\.cuda\(|\bnccl\b")
+    knowing = {
+        str(path.relative_to(ROOT))
+        for path in python_files(CODE_FOLDERS)
+        if pattern.search(path.read_text(encoding="utf-8"))
+    }
+    assert knowing == {"nulls_dist/parallel/accelerator.py"}
+
+
+def test_no_file_names_the_place_where_it_was_written():
+    # Put together here, so that this file does not name them either.
+    pattern = re.compile(r"(?<![\w-])(/wo" + "rk/|sha" + "red/)")
+    naming = {
+        str(path.relative_to(ROOT))
+        for path in text_files()
+        if pattern.search(path.read_bytes().decode("utf-8", errors="replace"))
+    }
+    assert naming <= {".ci/run"}  # which looks for test data beside the checkout
