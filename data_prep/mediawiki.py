@@ -5,6 +5,7 @@ several revisions the last one counts. Everything else is skipped and counted by
 """
 
 import bz2
+import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -76,10 +77,10 @@ class Dump:
 
     def _elements(self, *names: str) -> Iterator[ET.Element]:
         """Yield the children of the root that have one of the names, and forget each after use."""
-        with self.path.open("rb") as file:
+        with self.path.open("rb") as file, contextlib.ExitStack() as unpacking:
             packed = file.read(len(_BZ2_MAGIC)) == _BZ2_MAGIC
             file.seek(0)
-            stream: IO[bytes] = bz2.open(file) if packed else file
+            stream: IO[bytes] = unpacking.enter_context(bz2.open(file)) if packed else file
             try:
                 yield from _children(stream, names, self.path)
             except ET.ParseError as error:
@@ -132,14 +133,11 @@ class Dump:
 def _parse_site(element: ET.Element) -> SiteInfo:
     base = _text(element, "base")
     names = _child(element, "namespaces")
+    entries = () if names is None else names
     return SiteInfo(
         dbname=_text(element, "dbname"),
         base_url=base[: base.rfind("/") + 1],
-        namespaces={
-            int(name.get("key", "0")): name.text
-            for name in (() if names is None else names)
-            if name.text
-        },
+        namespaces={int(entry.get("key", "0")): entry.text for entry in entries if entry.text},
     )
 
 

@@ -7,6 +7,7 @@ the markup alone: no clock, no network, no template pages.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,7 +16,7 @@ import mwparserfromhell
 from mwparserfromhell import nodes
 
 from data_prep.documents import Document, Quarantined
-from data_prep.wikitext_finish import LEFT_OUT, drop_controls, finish, protect
+from data_prep.wikitext_finish import LEFT_OUT, drop_controls, finish, protect, strip_quotes
 from data_prep.wikitext_templates import SUBSCRIPTS, SUPERSCRIPTS, find_renderer, shift
 
 CLEANER_VERSION: Final = "nulls-1"
@@ -27,20 +28,10 @@ _BRACKETS: Final = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}")
 _OPENING: Final = frozenset({"{{", "[[", "{|"})
 _DROPPED_TAGS: Final = frozenset(
     {
-        *(
-            "ref",
-            "references",
-            "table",
-            "tr",
-            "td",
-            "th",
-            "caption",
-            "gallery",
-            "timeline",
-            "graph",
-        ),
-        *("imagemap", "score", "style", "script", "templatestyles", "templatedata", "inputbox"),
-        *("categorytree", "hiero", "indicator", "includeonly", "mapframe", "maplink", "section"),
+        *("ref", "references", "table", "tr", "td", "th", "caption", "gallery", "timeline"),
+        *("graph", "imagemap", "score", "style", "script", "templatestyles", "templatedata"),
+        *("inputbox", "categorytree", "hiero", "indicator", "includeonly", "mapframe"),
+        *("maplink", "section"),
     }
 )
 _BLOCK_TAGS: Final = frozenset({"p", "div", "blockquote", "center", "poem", "ul", "ol", "dl"})
@@ -166,7 +157,7 @@ class _Walk:
             nodes.Tag: self._tag,
             nodes.HTMLEntity: _entity,
             nodes.Heading: lambda node: f"\n\n{self.render(node.title)}\n",
-            nodes.Comment: lambda node: "",
+            nodes.Comment: lambda node: LEFT_OUT,
             nodes.Argument: lambda node: LEFT_OUT,
         }
 
@@ -226,9 +217,9 @@ def _render_tag(name: str, content: str) -> str:
     if name == "math":
         return f"${protect(content.strip())}$" if content.strip() else LEFT_OUT
     if name == "sup":
-        return shift(content.strip(), SUPERSCRIPTS)
+        return shift(strip_quotes(content).strip(), SUPERSCRIPTS)
     if name == "sub":
-        return shift(content.strip(), SUBSCRIPTS)
+        return shift(strip_quotes(content).strip(), SUBSCRIPTS)
     if name == "li":
         return f"\n- {content}"
     if name in _BLOCK_TAGS:
@@ -241,4 +232,5 @@ def _entity(node: nodes.HTMLEntity) -> str:
         text = str(node.normalize())
     except (ValueError, OverflowError):
         return ""
-    return protect(text) if text.isprintable() or text.isspace() else ""
+    hidden = any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
+    return " " if text in ("\t", "\n") else "" if hidden else protect(text)

@@ -12,36 +12,43 @@ LEFT_OUT: Final = "\x02"
 _LITERAL_QUOTE: Final = "\x03"
 _LITERAL_SPACE: Final = "\x04"
 _LITERAL_TAB: Final = "\x05"
-_PROTECT: Final = str.maketrans("' \t", _LITERAL_QUOTE + _LITERAL_SPACE + _LITERAL_TAB)
-_RESTORE: Final = str.maketrans(_LITERAL_QUOTE + _LITERAL_SPACE + _LITERAL_TAB, "' \t")
+_LITERAL_LESS: Final = "\x06"
 
-_CONTROLS: Final = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _QUOTES: Final = re.compile("('{2,})")
 _OPENING: Final = re.compile(r"\(([ ;,:\x02]+)")
 _CLOSING: Final = re.compile(r"(?<![ ;,:\x02])([ ;,:\x02]+)\)")
 _EMPTY: Final = re.compile(r"\((\x02?)\)")
-_BEFORE_POINT: Final = re.compile(r" ?\x02(?=[.,;:!?)])")
+_BEFORE_POINT: Final = re.compile(r" ?\x02 ?(?=[.,;:!?)])")
 _SPACES: Final = re.compile("[ \t\u00a0]+")
 _BULLETS: Final = re.compile(r"^(?:- )+")
 _BLANK_LINES: Final = re.compile(r"\n{3,}")
+_STRAY_TAG: Final = re.compile(
+    r"</?(?:b|big|blockquote|br|center|code|div|font|gallery|i|li|nowiki|ol|p|ref|references|s|small"
+    r"|span|sub|sup|table|td|th|tr|tt|u|ul)\b[^<>\n]{0,200}>",
+    re.I,
+)
 _MARKS: Final = re.compile(r"\x02(?: ?\x02)*")
 
 
 def drop_controls(markup: str) -> str:
     """Return markup without control characters, its lines ended by a newline each."""
-    return markup.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+    return _CONTROLS.sub("", markup.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def protect(text: str, *, spaces: bool = False) -> str:
-    """Return literal text in a form in which quotes, and spaces too, survive `finish`."""
-    return text.translate(_PROTECT) if spaces else text.replace("'", _LITERAL_QUOTE)
+    """Return literal text in a form in which quotes, tags and perhaps spaces survive `finish`."""
+    text = text.replace("'", _LITERAL_QUOTE).replace("<", _LITERAL_LESS)
+    return text.replace(" ", _LITERAL_SPACE).replace("\t", _LITERAL_TAB) if spaces else text
 
 
 def finish(text: str) -> str:
     """Return the cleaned text of a section."""
-    lines = (_finish_line(line) for line in text.split("\n"))
+    lines = (_finish_line(line) for line in _STRAY_TAG.sub("", text).split("\n"))
     text = "\n".join(line for line in lines if line is not None)
-    return _BLANK_LINES.sub("\n\n", text).strip().translate(_RESTORE)
+    text = _BLANK_LINES.sub("\n\n", text).strip().replace(_LITERAL_QUOTE, "'")
+    text = text.replace(_LITERAL_LESS, "<")
+    return text.replace(_LITERAL_SPACE, " ").replace(_LITERAL_TAB, "\t")
 
 
 def _finish_line(line: str) -> str | None:

@@ -24,6 +24,8 @@ _RANGE_WORDS: Final = frozenset(
     {"to", "and", "or", "by", "x", "-", "\u2013", "+", "*", "to(-)", "and(-)", "\u00b1", "+/-"}
 )
 _NUMBER: Final = re.compile(r"[+\u2212-]?[0-9][0-9.,/+]*")
+_CHARGE: Final = re.compile("[0-9]*[+\u2212-]")
+_FORMATTED_NUMBER: Final = re.compile(r"formatnum: ?([0-9.,-]+)")
 _UNITS: Final = {
     "C": "\u00b0C",
     "F": "\u00b0F",
@@ -119,9 +121,8 @@ def find_renderer(name: str) -> Renderer | None:
         return lambda arguments: f"[{arguments.get('1', '')}]"
     if name.startswith("script/"):
         return _first
-    if name.startswith("formatnum:"):
-        number = name.removeprefix("formatnum:")
-        return lambda _: number
+    if number := _FORMATTED_NUMBER.fullmatch(name):
+        return _constant(_group_digits(number[1]))
     return None
 
 
@@ -178,6 +179,11 @@ def _langx(arguments: Arguments) -> str:
     return _language_renderer(arguments.get("1", "").casefold())({"1": _second(arguments)})
 
 
+def _group_digits(number: str) -> str:
+    """Write a whole number with a comma every three digits, as MediaWiki shows it."""
+    return f"{int(number):,}" if number.isdecimal() and len(number) < 30 else number
+
+
 def _convert(arguments: Arguments) -> str:
     """Render the quantity as it is given; the computed conversion adds nothing to it."""
     values = _positional(arguments)
@@ -190,7 +196,7 @@ def _convert(arguments: Arguments) -> str:
         words.append(_UNITS.get(rest[0], rest[0]))
     if len(rest) >= 3 and _NUMBER.fullmatch(rest[1]) and not _NUMBER.fullmatch(rest[2]):
         words += [rest[1], _UNITS.get(rest[2], rest[2])]  # 5 ft 6 in
-    return " ".join(words)
+    return " ".join(map(_group_digits, words))
 
 
 def _fraction(arguments: Arguments) -> str:
@@ -210,7 +216,10 @@ def _value(arguments: Arguments) -> str:
 
 
 def _chemistry(arguments: Arguments) -> str:
-    return "".join(shift(value, SUBSCRIPTS) for value in _positional(arguments))
+    return "".join(
+        shift(value, SUPERSCRIPTS if _CHARGE.fullmatch(value) else SUBSCRIPTS)
+        for value in _positional(arguments)
+    )
 
 
 def _as_of(arguments: Arguments) -> str:
@@ -259,6 +268,15 @@ def _quotation(arguments: Arguments) -> str:
     return f"\n{text}\n" + (f"\u2014 {author}\n" if author else "") if text else ""
 
 
+def _list(arguments: Arguments) -> str:
+    return "".join(f"\n- {value}" for value in _positional(arguments)) + "\n"
+
+
+def _columns(arguments: Arguments) -> str:
+    columns = (arguments.get(f"col{number}", "") for number in range(1, 10))
+    return "\n".join(["", *filter(None, columns), ""])
+
+
 def _interlanguage(arguments: Arguments) -> str:
     return arguments.get("lt") or _first(arguments)
 
@@ -278,8 +296,8 @@ def _table(*groups: tuple[str, Renderer]) -> dict[str, Renderer]:
 
 _RENDERERS: Final = _table(
     (
-        "nowrap|nobr|small|smaller|big|larger|sc|smallcaps|vanchor|visible anchor|math|mvar|var|em"
-        "|strong|mono|code|kbd|samp|tt|linktext|center|centre|unichar|ipa|iast|unicode|polytonic"
+        "nowrap|nobr|small|smaller|big|large|larger|sc|smallcaps|vanchor|visible anchor|math|mvar"
+        "|var|em|strong|mono|code|kbd|samp|tt|linktext|center|centre|unichar|ipa|iast|unicode|polytonic"
         "|hebrew|pie|abbr|tooltip|hover title|flag|flagcountry|flagu|script|bigmath|nastaliq|resize"
         "|columns-list|oldstyledate|bold|italic|underline"
         "|not a typo|as written|typo|proper name",
@@ -312,6 +330,8 @@ _RENDERERS: Final = _table(
     ("lit|literally|literal translation", _around("lit. '", "'")),
     ("gloss", _around("'", "'")),
     ("hlist|ubl|unbulleted list|flatlist|plainlist|cslist", _joined(", ")),
+    ("ordered list|bulleted list", _list),
+    ("columns", _columns),
     ("quote|cquote|blockquote|quotation|bquote|centered pull quote|rquote", _quotation),
     ("ill|interlanguage link|interlanguage link multi|link-interwiki", _interlanguage),
     ("height", _height),
@@ -325,7 +345,7 @@ _RENDERERS: Final = _table(
     ("music", lambda arguments: _ACCIDENTALS.get(_first(arguments), "")),
     ("ndash|en dash|\u2013|nsndns", _constant("\u2013")),
     ("snd|spnd|spaced ndash|spaced en dash|sndash", _constant(" \u2013 ")),
-    ("mdash|em dash|\u2014", _constant("\u2014")),
+    ("mdash|mdashb|em dash|\u2014", _constant("\u2014")),
     ("nbsp|space|thinsp|thin space|hair space|hsp|spaces|sp", _constant(" ")),
     ("'|apostrophe", _constant("'")),
     ("'s", _constant("'s")),

@@ -64,7 +64,7 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     except MemoryError as error:
         print(f"error: out of memory: {error}", file=sys.stderr)
         return 1
-    except Exception:  # noqa: BLE001 - the outermost frame: report the bug and its exit code
+    except Exception:
         logger.exception("this is a bug in nulls-dist")
         return 1
     return 0

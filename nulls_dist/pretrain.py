@@ -63,9 +63,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the command."""
     with stop_request() as stop:
         args = build_parser().parse_args(argv)
-        config = replace(
-            apply_overrides(load_preset(args.preset), args.overrides), seed=args.seed
-        )
+        config = replace(apply_overrides(load_preset(args.preset), args.overrides), seed=args.seed)
         deepspeed_file = (
             read_deepspeed_file(args.ds_config) if args.ds_config else DEFAULT_FILE_CONTENT
         )

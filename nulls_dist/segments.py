@@ -47,7 +47,8 @@ class SegmentLayout:
     def position_ids(self) -> npt.NDArray[np.int64]:
         """(T,) position inside the segment, from 0: positions restart per document."""
         starts = np.repeat(self.ends - np.asarray(self.lengths), self.lengths)
-        return np.arange(self.num_tokens, dtype=np.int64) - starts
+        positions: npt.NDArray[np.int64] = np.arange(self.num_tokens, dtype=np.int64) - starts
+        return positions
 
     @cached_property
     def has_target(self) -> npt.NDArray[np.bool_]:

@@ -90,6 +90,4 @@ def reference_losses(
         x = x + dense_and_mask(normed, *sinks, masks[layer])
     x = _rms_norm(x, parameters["decoder.final_layernorm.weight"], config.norm_eps)
     output = "embedding.word_embeddings" if config.tied_embeddings else "output_layer"
-    return functional.cross_entropy(
-        x @ parameters[f"{output}.weight"].T, targets, reduction="none"
-    )
+    return functional.cross_entropy(x @ parameters[f"{output}.weight"].T, targets, reduction="none")

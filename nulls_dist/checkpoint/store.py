@@ -97,6 +97,7 @@ class Checkpoint:
         self.root = root
         self.manifest: CheckpointManifest = read_manifest(root)
         self._records = {record.path: record for record in self.manifest.files}
+        self._verified: set[str] = set()
         self._open: dict[str, TensorFile] = {}
 
     @property
@@ -105,14 +106,17 @@ class Checkpoint:
         return sorted(self._records)
 
     def path(self, name: str) -> Path:
-        """Return a file's path after comparing its size and checksum.
+        """Return a file's path after comparing its size and checksum, once.
 
         Raises:
             IntegrityError: the file is missing or differs from the manifest.
         """
         if name not in self._records:
             raise IntegrityError(f"{self.root / MANIFEST_FILE}: lists no file {name}")
-        return check_file(self.root, self._records[name])
+        if name not in self._verified:
+            check_file(self.root, self._records[name])
+            self._verified.add(name)
+        return self.root / name
 
     def tensors(self, name: str) -> TensorFile:
         """Open a safetensors file of the checkpoint, verified once."""
@@ -161,7 +165,13 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """Write a safetensors file; equal tensors give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, path)
+    path.touch()
+    mode = path.stat().st_mode  # save_file would leave a file that only its owner can read
+    ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
+    save_file(ordered, path, metadata=metadata)
+    path.chmod(mode)

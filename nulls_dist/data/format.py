@@ -12,7 +12,7 @@ Partition p of P holds the buckets [p * B / P, (p + 1) * B / P); rows are sorted
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import pyarrow as pa
 
@@ -150,6 +150,8 @@ def read_manifest(root: Path) -> CorpusManifest:
         raise IntegrityError(f"{path}: fields differ from the format: {set(content) ^ names}")
     if content["router_version"] != ROUTER_VERSION:
         raise IntegrityError(f"{path}: router_version must be {ROUTER_VERSION}; build again")
+    if content["token_type"] not in get_args(TokenType):
+        raise IntegrityError(f"{path}: token_type must be one of {get_args(TokenType)}")
     try:
         content["tokenizer"] = TokenizerRecord(**content["tokenizer"])
         content["files"] = tuple(FileRecord(**record) for record in content["files"])

@@ -18,7 +18,6 @@ from nulls_dist.parallel.topology import Topology
 from nulls_dist.routing.plan import build_plan
 from nulls_dist.routing.router import Router
 from nulls_dist.segments import SegmentLayout
-from nulls_dist.sources import NO_SOURCE
 
 _ALONE: Final = LaunchedProcess(
     launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
@@ -73,12 +72,17 @@ class InferenceModel:
         )
         tokens = torch.tensor([token for text in texts for token in text], device=self._device)
         logits = token_logits(self._model, tokens, rows)
-        return list(logits.cpu().split(list(layout.lengths)))
+        return list(torch.split(logits.cpu(), list(layout.lengths)))
 
 
 @contextmanager
-def load_for_inference(root: Path) -> Iterator[InferenceModel]:
+def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[InferenceModel]:
     """Load a checkpoint in float32, with all its experts, for the duration of a block.
+
+    Args:
+        root: directory of the checkpoint.
+        route_deleted: ignore tombstones, as someone who holds the weights can; for measuring what
+            a deletion left behind.
 
     Raises:
         InputError: `root` is not a checkpoint.
@@ -95,10 +99,10 @@ def load_for_inference(root: Path) -> Iterator[InferenceModel]:
         model = build_model(config, topology, accelerator.device)
         load_weights(model, checkpoint, topology)
         model.eval()
-        router = checkpoint.manifest.build_router()
+        manifest = checkpoint.manifest
+        router = (
+            Router(manifest.router, manifest.bucket_table)
+            if route_deleted
+            else manifest.build_router()
+        )
         yield InferenceModel(model, config, router, accelerator.device)
-
-
-def backbone_only(count: int) -> list[int]:
-    """Return the source ids that switch all sinks off for `count` texts."""
-    return [NO_SOURCE] * count

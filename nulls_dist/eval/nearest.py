@@ -40,7 +40,7 @@ def nearest_sources(
         choice = similarity.argmax(1)
         score = similarity[np.arange(len(source_ids)), choice]
         for index in np.flatnonzero(score > best):
-            nearest[source_ids[index]] = block[choice[index]]
+            nearest[source_ids[int(index)]] = block[int(choice[index])]
         best = np.maximum(best, score)
     return nearest
 
@@ -58,4 +58,5 @@ def _vectors(
         words = _vocabulary_of(corpus, source_id)
         vectors[row, words] = weights[words]
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-12)
+    vectors /= np.maximum(norms, 1e-12)
+    return vectors

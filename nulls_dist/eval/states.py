@@ -6,8 +6,8 @@ from enum import StrEnum
 import numpy as np
 
 from nulls_dist import hashing
-from nulls_dist.eval.nearest import nearest_sources
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.eval.nearest import nearest_sources
 from nulls_dist.sources import NO_SOURCE
 
 _PLACEBO_DOMAIN = 4

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nulls_dist import __version__
@@ -19,10 +19,9 @@ from nulls_dist.checkpoint.format import (
     BACKBONE_WEIGHTS,
     MANIFEST_FILE,
     SOURCES_FILE,
-    TOKENIZER_DIR,
 )
 from nulls_dist.checkpoint.shapes import model_of
-from nulls_dist.checkpoint.store import Checkpoint, TensorFile
+from nulls_dist.checkpoint.store import Checkpoint, TensorFile, write_tensors
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import TokenizerRecord
 from nulls_dist.data.source_table import SourceTable
@@ -63,10 +62,8 @@ def export_backbone(
     if different := set(weights.names()) ^ set(hf_names(model)):
         raise IntegrityError(f"{weights.path}: tensors without a counterpart: {sorted(different)}")
     dtype = dtype or weights.dtype(weights.names()[0])
-    tokenizer = TokenizerRecord(**checkpoint.manifest.tokenizer)
-    for name in checkpoint.files:
-        if name.startswith(f"{TOKENIZER_DIR}/"):
-            checkpoint.path(name)
+    tokenizer = _tokenizer_of(checkpoint)
+    tokenizer_dir = checkpoint.path(tokenizer.file).parent
     sources = SourceTable(checkpoint.path(SOURCES_FILE))
     with new_directory(out) as partial:
         write_json(partial / "config.json", llama_config(model, tokenizer, dtype))
@@ -76,7 +73,7 @@ def export_backbone(
         )
         write_weights(partial, weights, model, dtype, max_shard_bytes)
         check_weights(partial, weights, model, dtype)
-        export_tokenizer(checkpoint.root / TOKENIZER_DIR, tokenizer, partial, model.context_length)
+        export_tokenizer(tokenizer_dir, tokenizer, partial, model_max_length=model.context_length)
         write_text(partial / "README.md", build_card(checkpoint.manifest, model, sources))
         write_json(partial / PROVENANCE_FILE, _provenance(checkpoint, partial))
 
@@ -127,8 +124,8 @@ def write_weights(
         tensors: dict[str, Tensor] = {}
         for name in names:
             converted = to_hf(model, name, weights.read(name))
-            tensors |= {key: part.to(dtype).contiguous() for key, part in converted.items()}
-        save_file(tensors, out / file, metadata={"format": "pt"})
+            tensors |= {key: part.to(dtype) for key, part in converted.items()}
+        write_tensors(out / file, tensors, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(tensors, file)
     if len(shards) > 1:
         total = sum(weights.num_elements(name) for name in weights.names()) * dtype.itemsize
@@ -152,6 +149,13 @@ def check_weights(out: Path, weights: TensorFile, model: ModelConfig, dtype: tor
             left.discard(name)
     if left:
         raise IntegrityError(f"{out}: tensors were not written: {sorted(left)}")
+
+
+def _tokenizer_of(checkpoint: Checkpoint) -> TokenizerRecord:
+    try:
+        return TokenizerRecord(**checkpoint.manifest.tokenizer)
+    except TypeError as error:
+        raise IntegrityError(f"{checkpoint.root / MANIFEST_FILE}: tokenizer: {error}") from error
 
 
 def _plan_shards(

@@ -61,7 +61,7 @@ def _attend_varlen(
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    output: Tensor = varlen_attn(
+    output = varlen_attn(
         query,
         key,
         value,
@@ -73,6 +73,7 @@ def _attend_varlen(
         window_size=(-1, 0),  # unlimited to the left, nothing to the right: causal
         enable_gqa=query.size(1) != key.size(1),
     )
+    assert isinstance(output, Tensor)  # a tuple only where auxiliary outputs are asked for
     return output
 
 
@@ -92,7 +93,7 @@ def _attend_per_document(
             enable_gqa=grouped,
         )[0].transpose(0, 1)
         for q, k, v in zip(
-            query.split(lengths), key.split(lengths), value.split(lengths), strict=True
+            *(torch.split(states, lengths) for states in (query, key, value)), strict=True
         )
     ]
     return torch.cat(outputs)

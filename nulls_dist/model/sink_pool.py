@@ -34,6 +34,11 @@ class _GatherRows(torch.autograd.Function):
         return total.to(grad.dtype), None
 
 
+def _gather_rows(weight: Tensor, rows: Tensor) -> Tensor:
+    gathered: Tensor = _GatherRows.apply(weight, rows)  # type: ignore[no-untyped-call]
+    return gathered
+
+
 class SinkPool(MoE):  # type: ignore[misc]
     """Sinks of this rank's experts as one SwiGLU bank, one neuron per row.
 
@@ -80,8 +85,7 @@ class SinkPool(MoE):  # type: ignore[misc]
         rows = plan.rows[layer]
         shape = (-1, plan.num_active, x_TD.size(-1))
         gate_SKD, up_SKD, down_SKD = (
-            _GatherRows.apply(weight, rows).view(shape)
-            for weight in (self.gate, self.up, self.down)
+            _gather_rows(weight, rows).view(shape) for weight in (self.gate, self.up, self.down)
         )
         down_SKD = down_SKD * plan.keep[layer].view(-1, plan.num_active, 1)
         hidden_TK = functional.silu(

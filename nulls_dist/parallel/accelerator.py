@@ -1,4 +1,4 @@
-"""The one file that knows about accelerators: CPU with gloo and CUDA with nccl run the same code."""
+"""The one file that knows about accelerators; CPU (gloo) and CUDA (nccl) run the same code."""
 
 import os
 from dataclasses import dataclass

@@ -42,7 +42,8 @@ def process_group(launch: LaunchedProcess, accelerator: Accelerator) -> Iterator
     os.environ.setdefault("LOCAL_RANK", str(launch.local_rank))  # DeepSpeed insists on it
     if launch.world_size == 1:
         dist.init_process_group(
-            accelerator.backend, store=dist.HashStore(), rank=0, world_size=1, timeout=_TIMEOUT
+            accelerator.backend,
+            store=dist.HashStore(),  # type: ignore[attr-defined], rank=0, world_size=1, timeout=_TIMEOUT
         )
     else:
         dist.init_process_group(

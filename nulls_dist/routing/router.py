@@ -138,6 +138,7 @@ def choose_sinks(keys: U64Array, *, num_sinks: int, num_active: int) -> npt.NDAr
     Args:
         keys: any shape, uint64.
         num_sinks: sinks to choose from, a multiple of `num_active`.
+        num_active: sinks to choose.
 
     Returns:
         keys.shape + (num_active,), int64, sorted along the last axis.

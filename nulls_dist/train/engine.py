@@ -49,7 +49,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     """
     from deepspeed.moe.utils import split_params_into_different_moe_groups_for_optimizer
 
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         plain = parameter.dim() == 1 or is_sink(name) or name.startswith("embedding.")
         (free if plain else decayed).append(parameter)

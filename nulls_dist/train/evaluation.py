@@ -85,6 +85,4 @@ class StateEvaluator:
 def _sources_by_expert(run: Run) -> dict[int, U64Array]:
     source_ids: U64Array = np.unique(run.corpus.source_ids)
     experts: npt.NDArray[np.int64] = run.router.experts_of(source_ids)
-    return {
-        expert: source_ids[experts == expert] for expert in run.groups.topology.local_experts
-    }
+    return {expert: source_ids[experts == expert] for expert in run.groups.topology.local_experts}

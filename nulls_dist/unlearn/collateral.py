@@ -90,13 +90,15 @@ def measure_collateral(
         shares[block] = newly[_slots(router, ids)].mean(axis=(0, 2))
         is_twin[block] = np.isin(_fingerprints(router, ids), marks)
         begin += len(ids)
+    if not len(shares):
+        shares = np.zeros(1)  # with nobody left, nobody loses anything
     worst = np.argsort(-shares, kind="stable")[:_NUM_WORST]
-    left_out = 1 - len(measured) / max(len(survivors), 1)
+    left_out = (len(survivors) - len(measured)) / max(len(survivors), 1)
     return Collateral(
-        mean=float(shares.mean()) if len(shares) else 0.0,
-        standard_error=float(shares.std() * np.sqrt(left_out / len(shares))) if left_out else 0.0,
-        p99=float(np.quantile(shares, 0.99, method="higher")) if len(shares) else 0.0,
-        max=float(shares.max(initial=0.0)),
+        mean=float(shares.mean()),
+        standard_error=float(shares.std() * np.sqrt(left_out / len(shares))),
+        p99=float(np.quantile(shares, 0.99, method="higher")),
+        max=float(shares.max()),
         num_survivors=len(survivors),
         num_measured=len(measured),
         worst=tuple((int(measured[row]), float(shares[row])) for row in worst if shares[row] > 0),

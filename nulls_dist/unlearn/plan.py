@@ -85,8 +85,8 @@ def check_budget(plan: DeletionPlan, max_collateral: float) -> None:
     mean = plan.collateral.mean
     if mean > max_collateral:
         raise RefusedError(
-            f"excising {len(plan.deleted)} sources would zero {mean:.2%} of the sinks of the "
-            f"average surviving source; the limit is {max_collateral:.2%} (--max-collateral). "
+            f"the excision (sources: {len(plan.deleted)}) would zero {mean:.2%} of the sinks of "
+            f"the average surviving source; the limit is {max_collateral:.2%} (--max-collateral). "
             "Nothing was written. Ways out: --mode suppress, which costs survivors nothing and "
             "leaves the weights in place; fewer sources at once; or, when the next model is "
             "trained, a larger sink pool"

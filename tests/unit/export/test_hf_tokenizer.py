@@ -29,7 +29,9 @@ TRAINING_TEXT = (
 mixed_text = st.text(
     st.one_of(
         st.sampled_from(list("aabbthe  \n\t\r,.0")),
-        st.sampled_from([*"\u2581\u00a0\u200d\ufeff\ufffd\x00\x1f東京éЖ", "\U0001f469", "\U0001f3fd"]),
+        st.sampled_from(
+            [*"\u2581\u00a0\u200d\ufeff\ufffd\x00\x1f東京éЖ", "\U0001f469", "\U0001f3fd"]
+        ),
         st.characters(exclude_categories=["Cs"]),
     ),
     max_size=60,

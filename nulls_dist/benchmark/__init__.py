@@ -1,0 +1,1 @@
+"""Evidence: what a model knows of its sources before and after deletion."""
