@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -84,9 +85,13 @@ def read_json(path: Path) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is not a JSON number")
 
+    def finite(number: str) -> float:
+        value = float(number)
+        return value if math.isfinite(value) else refuse(number)
+
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
     except FileNotFoundError:
         raise IntegrityError(f"{path}: file is missing") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -147,7 +152,7 @@ def _locked(final: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)  # without locks another writer may have removed it
 
 
 def _is_open_file(path: Path, descriptor: int) -> bool:

@@ -25,7 +25,7 @@ def sink_masks(router: Router, layout: SegmentLayout, dropped: np.ndarray | None
         if dropped is None or not dropped[segment]:
             first = int(router.experts_of(source)[0]) * spec.num_sinks
             for layer in range(spec.num_layers):
-                sinks = torch.from_numpy(router.active_sinks(source)[layer, 0]) + first
+                sinks = torch.tensor(router.active_sinks(source)[layer, 0]) + first
                 masks[layer, begin : begin + length, sinks] = 1
         begin += length
     return masks

@@ -156,9 +156,10 @@ def _typed(value: Any, kind: type) -> Any:
     return value
 
 
-def _build(kind: type[_Record], content: dict[str, Any]) -> _Record:
+def _build(kind: type[_Record], content: Any) -> _Record:
     hints = get_type_hints(kind)
-    return kind(**{name: _typed(value, hints[name]) for name, value in content.items()})
+    values = _typed(content, dict)
+    return kind(**{name: _typed(value, hints[name]) for name, value in values.items()})
 
 
 def _build_tombstone(content: dict[str, Any]) -> Tombstone:

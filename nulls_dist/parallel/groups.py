@@ -41,9 +41,9 @@ def process_group(launch: LaunchedProcess, accelerator: Accelerator) -> Iterator
     """
     os.environ.setdefault("LOCAL_RANK", str(launch.local_rank))  # DeepSpeed insists on it
     if launch.world_size == 1:
+        store = dist.HashStore()  # type: ignore[attr-defined]
         dist.init_process_group(
-            accelerator.backend,
-            store=dist.HashStore(),  # type: ignore[attr-defined], rank=0, world_size=1, timeout=_TIMEOUT
+            accelerator.backend, store=store, rank=0, world_size=1, timeout=_TIMEOUT
         )
     else:
         dist.init_process_group(
