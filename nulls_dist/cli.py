@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from nulls_dist import __version__
-from nulls_dist.errors import ConfigError, NullsError
+from nulls_dist.errors import NullsError
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     log_to_stderr()
     try:
         command(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # a reader that went away is noticed here, not at exit
     except NullsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
+        _discard_stdout()
         return 0
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
@@ -70,12 +73,19 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     return 0
 
 
+def _discard_stdout() -> None:
+    """Let the interpreter flush what nobody reads without an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def positive_int(text: str) -> int:
     """Parse a command-line integer of at least 1.
 
     Raises:
-        ConfigError: it is not one.
+        ArgumentTypeError: it is not one; the parser adds the option's name.
     """
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"{text!r} must be a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
     return int(text)

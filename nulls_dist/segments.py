@@ -46,9 +46,9 @@ class SegmentLayout:
     @cached_property
     def position_ids(self) -> npt.NDArray[np.int64]:
         """(T,) position inside the segment, from 0: positions restart per document."""
-        starts = np.repeat(self.ends - np.asarray(self.lengths), self.lengths)
-        positions: npt.NDArray[np.int64] = np.arange(self.num_tokens, dtype=np.int64) - starts
-        return positions
+        lengths = np.array(self.lengths, dtype=np.int64)
+        starts: npt.NDArray[np.int64] = np.repeat(self.ends - lengths, lengths)
+        return np.arange(self.num_tokens, dtype=np.int64) - starts
 
     @cached_property
     def has_target(self) -> npt.NDArray[np.bool_]:

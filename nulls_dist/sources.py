@@ -32,12 +32,16 @@ def source_id_of(corpus: str, source_key: str) -> int:
         An unsigned 64-bit integer other than `NO_SOURCE`.
 
     Raises:
-        InputError: the key is empty, or its hash is the one reserved value.
+        InputError: the key is empty or not Unicode text, or its hash is the one reserved value.
     """
     name = normalize_name(source_key)
     if not name:
         raise InputError(f"corpus {corpus!r}: a source key is empty; every source needs one")
-    source_id = xxhash.xxh3_64_intdigest(f"{normalize_name(corpus)}\0{name}".encode())
+    try:
+        hashed = f"{normalize_name(corpus)}\0{name}".encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"corpus {corpus!r}: source key {name!r} has no UTF-8 form") from error
+    source_id = xxhash.xxh3_64_intdigest(hashed)
     if source_id == NO_SOURCE:
         raise InputError(f"source key {name!r} hashes to the id reserved for padding; rename it")
     return source_id

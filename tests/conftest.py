@@ -24,8 +24,9 @@ def pytest_runtest_setup() -> None:
         torch.manual_seed(0)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """Leave no process group to the next test."""
+    """Leave no process group to the next test; fixtures close theirs before this."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -93,13 +93,13 @@ class SmallModel:
             self.router, layout, local_experts=self.topology.local_experts, dropped=dropped
         )
 
-    def rows(self, layout: SegmentLayout, plan: SinkPlan | None = None) -> Any:
+    def rows(self, layout: SegmentLayout, plan: SinkPlan) -> Any:
         """Pack a layout for the model."""
         from nulls_dist.model.packed import pack_rows
 
         return pack_rows(
             layout,
-            plan or self.plan(layout),
+            plan,
             head_dim=self.config.head_dim,
             rope_theta=self.config.rope_theta,
             device=CPU,
@@ -116,11 +116,14 @@ class SmallModel:
         return losses * torch.from_numpy(layout.has_target)
 
     @torch.no_grad()
-    def logits(self, layout: SegmentLayout, tokens: Tensor) -> list[Tensor]:
+    def logits(
+        self, layout: SegmentLayout, tokens: Tensor, plan: SinkPlan | None = None
+    ) -> list[Tensor]:
         """Logits of each segment: (length, vocab_size)."""
         from nulls_dist.model.gpt import token_logits
 
-        return list(token_logits(self.model, tokens, self.rows(layout)).split(layout.lengths))
+        rows = self.rows(layout, plan or self.plan(layout))
+        return list(token_logits(self.model, tokens, rows).split(layout.lengths))
 
     def gradients(self) -> dict[str, Tensor]:
         """Take the accumulated gradients out of the model."""
@@ -153,5 +156,7 @@ def targets_of(tokens: Tensor, layout: SegmentLayout) -> Tensor:
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Largest difference over the largest expected magnitude."""
+    expected = expected.detach()
     scale = float(expected.abs().max())
-    return float((actual.to(expected.dtype) - expected).abs().max()) / (scale or 1.0)
+    difference = actual.detach().to(expected.dtype) - expected
+    return float(difference.abs().max()) / (scale or 1.0)

@@ -26,12 +26,8 @@ BUILD = "python -m data_prep.build --input in --out corpus --tokenizer tokenizer
 PRETRAIN = "-m nulls_dist.pretrain --preset nulls_tiny --data corpus --run-dir run"
 PROMISED_COMMANDS = [
     f"{BUILD} --format generated --tokenizer train:bpe:8000",
-    f"{BUILD} --format wikipedia --partitions 8 --workers 2 --limit 100 --source-key title",
+    f"{BUILD} --format wikipedia --partitions 8 --workers 2 --limit 100",
     f"{BUILD} --format wikipedia --cleaner nulls",
-    f"{BUILD} --format wikipedia --cleaner hf",
-    f"{BUILD} --format jsonl",
-    f"{BUILD} --format parquet",
-    f"{BUILD} --format text",
     "python -m data_prep.verify corpus",
     f"python {PRETRAIN} --ds-config ds.json --resume auto --seed 1 --dry-run",
     f"torchrun --nproc-per-node 2 {PRETRAIN} --resume none --set train.steps=5 --set optim.lr=1e-3",
@@ -41,9 +37,8 @@ PROMISED_COMMANDS = [
     "python tools/strip_sources.py ckpt sources.txt --mode suppress --allow-unknown",
     "python tools/strip_sources.py ckpt sources.txt --dry-run --json",
     "python tools/verify_checkpoint.py ckpt",
+    "python tools/lookup_source.py ckpt Alabama id:12 --json",
     "python tools/convert_to_hf.py ckpt out --form backbone",
-    "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
-    "python tools/convert_to_hf.py ckpt out --form routed",
     "python tools/demo.py",
     "python tools/demo.py --fast --out demo-out",
 ]

@@ -51,7 +51,7 @@ class DemoSize:
 
 
 FULL: Final = DemoSize(
-    articles=300, vocabulary=4000, steps=1000, num_kept_asked=45, max_collateral=0.15
+    articles=300, vocabulary=4000, steps=1200, num_kept_asked=45, max_collateral=0.15
 )
 FAST: Final = DemoSize(
     articles=60, vocabulary=4000, steps=300, num_kept_asked=15, max_collateral=0.15
@@ -125,7 +125,7 @@ class Demo:
             *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2),
             *("-m", "nulls_dist.pretrain", "--preset", "nulls_demo", "--data", self._corpus_dir),
             *("--run-dir", self._run_dir, "--set", f"train.steps={steps}"),
-            *("--set", f"train.save_every={steps}"),
+            *("--set", f"train.save_every={steps}", "--set", f"train.eval_every={steps // 10}"),
         )
 
     def _choose(self, corpus: Corpus) -> _Questions:

@@ -59,7 +59,7 @@ def plot_facts(before: FactTable, after: FactTable, *, state: str, label: str) -
         axes.bar_label(bars, [f"{height:.2f}" for height in heights], fontsize=8, padding=1)
     axes.set_xticks(
         range(len(kinds)),
-        [kind.replace(", ", ",\n").replace(": ", ":\n").replace(" by", "\nby") for kind in kinds],
+        [kind.replace(" ", "\n") for kind in kinds],
     )
     axes.set(ylabel="right answers", ylim=(0, 1.12))
     axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))

@@ -33,14 +33,20 @@ def read_launch() -> LaunchedProcess:
     A step of srun sets SLURM_STEP_ID; the shell of a batch job does not and counts as no launcher.
 
     Raises:
-        ConfigError: the variables are not numbers, or several processes lack an address.
+        ConfigError: the variables are not numbers, do not fit each other, or several processes
+            lack an address.
     """
-    for launcher, rank, world, local in _LAUNCHERS:
-        if rank not in os.environ or world not in os.environ:
+    for launcher, rank_name, world_name, local_name in _LAUNCHERS:
+        if rank_name not in os.environ or world_name not in os.environ:
             continue
         if launcher == "srun" and "SLURM_STEP_ID" not in os.environ:
             continue
-        world_size = _number(world)
+        rank, world_size = _number(rank_name), _number(world_name)
+        if rank >= world_size:
+            raise ConfigError(
+                f"environment variable {rank_name} ({rank}) must be below {world_name} "
+                f"({world_size})"
+            )
         if world_size > 1 and not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
             raise ConfigError(
                 f"{launcher} started {world_size} processes, but MASTER_ADDR and MASTER_PORT are "
@@ -48,9 +54,9 @@ def read_launch() -> LaunchedProcess:
             )
         return LaunchedProcess(
             launcher=launcher,
-            rank=_number(rank),
+            rank=rank,
             world_size=world_size,
-            local_rank=_number(local) if local in os.environ else 0,
+            local_rank=_number(local_name) if local_name in os.environ else 0,
             master_address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
             master_port=_number("MASTER_PORT") if "MASTER_PORT" in os.environ else 0,
         )
@@ -66,6 +72,6 @@ def read_launch() -> LaunchedProcess:
 
 def _number(name: str) -> int:
     text = os.environ[name]
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ConfigError(f"environment variable {name} ({text!r}) must be a whole number")
     return int(text)

@@ -85,6 +85,10 @@ class ModelConfig:
                 f"model.{name} ({value}) must be a multiple of {KERNEL_MULTIPLE}: grouped matrix "
                 "products need 16-byte strides",
             )
+        _check(
+            self.router in get_args(RouterKind),
+            f"model.router ({self.router!r}) must be one of {', '.join(get_args(RouterKind))}",
+        )
         if self.router == "stratified":
             _check(
                 self.num_sinks % self.num_active == 0,
@@ -156,7 +160,7 @@ class OptimConfig:
     decay_fraction: float = 0.3
     """Share of the steps, at the end, that decays."""
     min_lr_ratio: float = 0.02
-    """Learning rate at the last step over `lr`."""
+    """Lowest learning rate of the decay over `lr`."""
     beta1: float = 0.9
     beta2: float = 0.98
     eps: float = 1e-8

@@ -75,9 +75,12 @@ class Corpus:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             if not reader.schema.equals(document_schema(self.manifest.token_type)):
                 raise IntegrityError(f"{path}: schema differs from the format")
-            return [reader.get_batch(index) for index in range(reader.num_record_batches)]
-        except (pa.ArrowInvalid, OSError) as error:
+            batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+            for batch in batches:
+                _check_batch(batch, path)
+        except (pa.ArrowException, OSError) as error:
             raise IntegrityError(f"{path}: not an Arrow file: {error}") from error
+        return batches
 
     def _column(self, name: str, dtype: type[DType]) -> npt.NDArray[DType]:
         return _concatenate([batch.column(name).to_numpy() for batch in self._batches], dtype)
@@ -106,6 +109,15 @@ class Corpus:
         counts = np.zeros(NUM_BUCKETS, dtype=np.int64)
         np.add.at(counts, self.buckets(), self.lengths)
         return counts
+
+
+def _check_batch(batch: pa.RecordBatch, path: Path) -> None:
+    """Refuse a batch whose index is damaged; contents are for the checksums to tell."""
+    batch.validate()
+    if any(column.null_count for column in batch.columns):
+        raise IntegrityError(f"{path}: values are missing; the file is damaged")
+    if np.any(np.diff(batch.column("tokens").offsets.to_numpy()) < 1):
+        raise IntegrityError(f"{path}: a document without tokens; the file is damaged")
 
 
 def _concatenate(parts: list[npt.NDArray[Any]], dtype: type[DType]) -> npt.NDArray[DType]:

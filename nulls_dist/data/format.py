@@ -12,7 +12,7 @@ Partition p of P holds the buckets [p * B / P, (p + 1) * B / P); rows are sorted
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -29,6 +29,7 @@ PARTITIONS_DIR: Final = "partitions"
 MAX_UINT16_VOCAB: Final = 1 << 16
 
 TokenType = Literal["uint16", "uint32"]
+_Record = TypeVar("_Record")
 
 SOURCES_SCHEMA: Final = pa.schema(
     [
@@ -150,11 +151,20 @@ def read_manifest(root: Path) -> CorpusManifest:
         raise IntegrityError(f"{path}: fields differ from the format: {set(content) ^ names}")
     if content["router_version"] != ROUTER_VERSION:
         raise IntegrityError(f"{path}: router_version must be {ROUTER_VERSION}; build again")
-    if content["token_type"] not in get_args(TokenType):
-        raise IntegrityError(f"{path}: token_type must be one of {get_args(TokenType)}")
     try:
-        content["tokenizer"] = TokenizerRecord(**content["tokenizer"])
-        content["files"] = tuple(FileRecord(**record) for record in content["files"])
-        return CorpusManifest(**content)
+        content["tokenizer"] = _build(TokenizerRecord, content["tokenizer"])
+        content["files"] = tuple(_build(FileRecord, record) for record in content["files"])
+        return _build(CorpusManifest, content)
     except TypeError as error:
         raise IntegrityError(f"{path}: {error}") from error
+
+
+def _build(kind: type[_Record], content: dict[str, Any]) -> _Record:
+    """Build a record whose values have exactly the types it declares (true is not 1)."""
+    record = kind(**content)
+    for name, hint in get_type_hints(kind).items():
+        value, expected = getattr(record, name), get_origin(hint) or hint
+        fits = value in get_args(hint) if expected is Literal else type(value) is expected
+        if not fits:
+            raise TypeError(f"{name} ({value!r}) is not of type {hint}")
+    return record

@@ -27,7 +27,7 @@ class SourceTable:
         """
         try:
             self.table: pa.Table = pq.read_table(path, memory_map=True)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
         if not self.table.schema.equals(SOURCES_SCHEMA):
             raise IntegrityError(f"{path}: schema differs from the format")

@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 
 from nulls_dist import hashing
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.errors import InputError
 from nulls_dist.eval.nearest import nearest_sources
 from nulls_dist.sources import NO_SOURCE
 
-_PLACEBO_DOMAIN = 4
+_PLACEBO_DOMAIN: Final = 4
 
 
 class State(StrEnum):
@@ -36,6 +38,9 @@ def donors(
         corpus: the text that decides who is nearest.
         source_ids: the sources asked about.
         deleted: sources that cannot serve.
+
+    Raises:
+        InputError: fewer than two sources survive, so that one may have no other to serve it.
     """
     if state is State.ON:
         return {source_id: source_id for source_id in source_ids}
@@ -43,6 +48,11 @@ def donors(
         return dict.fromkeys(source_ids, NO_SOURCE)
     everyone = {int(source_id) for source_id in np.unique(corpus.source_ids)}
     survivors = sorted(everyone - set(deleted))
+    if len(survivors) < 2:
+        raise InputError(
+            f"state {state}: {len(survivors)} sources survive, but at least 2 are needed to find "
+            "another one's sinks; ask for the states on and off"
+        )
     if state is State.NEAREST:
         return nearest_sources(corpus, source_ids, survivors)
     return {source_id: _placebo(source_id, survivors) for source_id in source_ids}

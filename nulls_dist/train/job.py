@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from nulls_dist import durable
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
 from nulls_dist.config.environment import LaunchedProcess
@@ -89,6 +91,7 @@ def train_job(
             raise
         if launch.rank == 0:
             write_outcome(run, outcome)
+        dist.barrier()  # a launcher may end all ranks when the first one leaves
     if outcome == "stopped":
         raise TemporaryError("asked to stop: saved; run the same command again to continue")
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -97,6 +97,7 @@ def test_sparse_equals_dense_and_mask(
     check_equal(layout, dtype, bound, dropped)
 
 
+@settings(max_examples=30)
 @given(
     segments=st.lists(
         st.tuples(st.integers(1, 20), st.integers(0, 8), st.booleans()), min_size=1, max_size=12

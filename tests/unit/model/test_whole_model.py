@@ -89,8 +89,8 @@ def test_gradients_of_sinks_that_no_trained_document_owns_are_exactly_zero(
     mean_loss(small.losses(LAYOUT, random_tokens(LAYOUT, small.config), DROPPED), LAYOUT).backward()
     gradients = small.gradients()
     kept = LAYOUT.source_ids[~DROPPED & (np.array(LAYOUT.lengths) > 1)]
-    rows = small.router.active_sinks(kept)
-    rows += small.router.experts_of(kept)[:, None] * small.config.num_sinks
+    first_rows = small.router.experts_of(kept)[:, None] * small.config.num_sinks
+    rows = small.router.active_sinks(kept) + first_rows
     for layer in range(small.config.num_layers):
         for part in ("gate", "up", "down"):
             gradient = gradients[f"decoder.layers.{layer}.mlp.sinks.{part}"]

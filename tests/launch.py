@@ -1,0 +1,153 @@
+"""Run the training command line: in this process, or in processes of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TIMEOUT_S = 100.0
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+STOPPED = 75
+
+
+def build_small_corpus(out: Path) -> Path:
+    """Write a corpus of 24 invented sources, about 18,000 tokens."""
+    from data_prep.build import main
+
+    spelled = (
+        "--input generated --format generated --articles 24 --renderings 2 --partitions 4 "
+        f"--workers 1 --tokenizer train:bpe:400 --out {out}"
+    )
+    main(spelled.split())
+    return out
+
+
+def pretrain_arguments(
+    corpus: Path, run_dir: Path, settings: Mapping[str, object], *options: str
+) -> list[str]:
+    """Arguments of the training command for the tiny preset."""
+    overrides = [f"--set={name}={value}" for name, value in settings.items()]
+    places = ["--preset", "nulls_tiny", "--data", str(corpus), "--run-dir", str(run_dir)]
+    return [*places, *overrides, *options]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def torchrun_environment(rank: int, world_size: int) -> dict[str, str]:
+    """What torchrun tells a process, by hand: torchrun itself turns every exit code into 1."""
+    return {"RANK": str(rank), "WORLD_SIZE": str(world_size), "LOCAL_RANK": str(rank)}
+
+
+def mpirun_environment(rank: int, world_size: int) -> dict[str, str]:
+    """What Open MPI's mpirun tells a process."""
+    names = ("RANK", "SIZE", "LOCAL_RANK")
+    values = (rank, world_size, rank)
+    return {
+        f"OMPI_COMM_WORLD_{name}": str(value) for name, value in zip(names, values, strict=True)
+    }
+
+
+def srun_environment(rank: int, world_size: int) -> dict[str, str]:
+    """What srun tells a task."""
+    return {
+        "SLURM_PROCID": str(rank),
+        "SLURM_NTASKS": str(world_size),
+        "SLURM_LOCALID": str(rank),
+        "SLURM_STEP_ID": "0",
+    }
+
+
+Launcher = Callable[[int, int], dict[str, str]]
+
+
+@dataclass
+class Job:
+    """Processes of one run."""
+
+    processes: list[subprocess.Popen[str]]
+
+    def send(self, number: signal.Signals, rank: int = 0) -> None:
+        """Send a signal to one process."""
+        self.processes[rank].send_signal(number)
+
+    def wait(self, expected: int = 0) -> str:
+        """Wait for all processes; return what they said.
+
+        Args:
+            expected: exit code that each must have.
+        """
+        deadline = time.monotonic() + TIMEOUT_S
+        said = []
+        try:
+            for process in self.processes:
+                said.append(process.communicate(timeout=max(1.0, deadline - time.monotonic()))[0])
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"no end after {TIMEOUT_S} s; it said:\n{error.output}") from error
+        finally:
+            for process in self.processes:
+                process.kill()
+                process.wait()
+        output = "\n".join(said)
+        codes = [process.returncode for process in self.processes]
+        assert codes == [expected] * len(codes), f"exit codes {codes}; it said:\n{output}"
+        return output
+
+    def wait_for(self, path: Path) -> None:
+        """Wait until a file exists and is not empty, or the first process ends."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (path.exists() and path.stat().st_size):
+            if self.processes[0].poll() is not None or time.monotonic() > deadline:
+                self.processes[0].kill()
+                raise AssertionError(f"{path} did not appear:\n{self.processes[0].communicate()[0]}")
+            time.sleep(0.002)
+
+
+def start(
+    arguments: Sequence[str], *, num_processes: int = 1, launcher: Launcher | None = None
+) -> Job:
+    """Start the training command: plain python, or processes as a launcher would start them."""
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    told = [
+        address | launcher(rank, num_processes) if launcher else {} for rank in range(num_processes)
+    ]
+    return Job([_start([sys.executable, "-m", *command(arguments)], extra) for extra in told])
+
+
+def start_torchrun(arguments: Sequence[str], *, num_processes: int) -> Job:
+    """Start the training command under torchrun."""
+    options = ["--nproc-per-node", str(num_processes), "--master-port", str(free_port())]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *options, "-m"]
+    return Job([_start([*launcher, *command(arguments)], {})])
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """The training module and its arguments."""
+    return ["nulls_dist.pretrain", *arguments]
+
+
+def _start(words: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
+    foreign = ("OMPI_", "SLURM_")
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in LAUNCHER_VARIABLES and not name.startswith(foreign)
+    }
+    return subprocess.Popen(
+        words,
+        env=inherited | {"OMP_NUM_THREADS": "1"} | extra,
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
