@@ -11,6 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from nulls_dist import durable
+from nulls_dist.checkpoint.format import RUN_FILE
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import RunConfig
@@ -65,6 +66,7 @@ def train_job(
         from nulls_dist.train.checkpointing import drop_partial, restore
         from nulls_dist.train.engine import build_engine
         from nulls_dist.train.loop import fit, write_outcome
+        from nulls_dist.train.provenance import describe_run
         from nulls_dist.train.run import assemble_run
 
         run = assemble_run(
@@ -82,7 +84,7 @@ def train_job(
             restore(run, engine, checkpoint)
         if launch.rank == 0:
             drop_partial(run_dir)
-            durable.write_json(run_dir / "run.json", {"config": run.config.to_dict()})
+            durable.write_json(run_dir / RUN_FILE, describe_run(run))
             _describe(run.config, topology.to_dict(), checkpoint)
         try:
             outcome = fit(run, engine, stop)

@@ -29,7 +29,7 @@ def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
     """Train from the run's first step to its last.
 
     A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
-    request.
+    request; a run without a step left writes what it loaded, for the ranks it has now.
 
     Returns:
         "stopped" when a signal ended the run early.
@@ -63,6 +63,7 @@ def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
                 return "stopped"
     if run.first_step >= train.steps:
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
+        save_checkpoint(run, engine, run.first_step)
     return "done"
 
 

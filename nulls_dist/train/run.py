@@ -1,13 +1,10 @@
 """A run before its first step: configuration, corpus, router and groups that fit each other."""
 
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
-from nulls_dist import __version__
 from nulls_dist.checkpoint.format import DATA_FILE, Tombstone
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig, model_from_dict
@@ -18,8 +15,6 @@ from nulls_dist.errors import ConfigError, RefusedError
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.routing.buckets import balance_buckets
 from nulls_dist.routing.router import Router, RouterSpec
-
-_PACKAGES: Final = ("torch", "deepspeed", "megatron-core", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +32,6 @@ class Run:
     """Step of the checkpoint the run continues from, 0 for a new run."""
     first_data_step: int
     """Step at which the corpus's first rows were taken: 0, unless the corpus was changed."""
-    versions: dict[str, str]
 
     def batches(self, *, seed: int, rows_per_step: int) -> GlobalBatches:
         """Return the global batches of this corpus in the order of a seed."""
@@ -77,7 +71,6 @@ def assemble_run(
     """
     model = resolve_model(config.model, corpus)
     config = replace(config, model=model)
-    versions = {"nulls-dist": __version__} | {name: version(name) for name in _PACKAGES}
     if checkpoint is None:
         table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
         return Run(
@@ -89,7 +82,6 @@ def assemble_run(
             groups=groups,
             first_step=0,
             first_data_step=0,
-            versions=versions,
         )
     manifest = checkpoint.manifest
     check_same_model(model, model_from_dict(manifest.model), checkpoint.root)
@@ -103,7 +95,6 @@ def assemble_run(
         groups=groups,
         first_step=manifest.step,
         first_data_step=_first_data_step(config, corpus, checkpoint, allow_new_corpus),
-        versions=versions,
     )
 
 
@@ -178,11 +169,15 @@ def _first_data_step(
     fingerprint = corpus.manifest.fingerprint
     if fingerprint == manifest.corpus:
         data = read_json(checkpoint.path(DATA_FILE))
-        if data["rows_per_step"] != config.train.global_batch_rows:
-            raise ConfigError(
-                f"train.global_batch_rows ({config.train.global_batch_rows}) differs from the "
-                f"checkpoint's ({data['rows_per_step']}): the data order would change"
-            )
+        for name, key, value in (
+            ("train.global_batch_rows", "rows_per_step", config.train.global_batch_rows),
+            ("--seed", "seed", config.seed),
+        ):
+            if data[key] != value:
+                raise ConfigError(
+                    f"{name} ({value}) differs from the checkpoint's ({data[key]}): the order of "
+                    "the data would change; resume with the same value"
+                )
         return int(data["first_step"])
     for key in ("corpus", "router_seed", "router_version", "tokenizer_sha256"):
         if fingerprint[key] != manifest.corpus[key]:

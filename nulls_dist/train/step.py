@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -40,7 +42,7 @@ class StepResult:
 
 
 def to_device(
-    run: Run, batch: Microbatch, device: torch.device, *, dropped: Any = None
+    run: Run, batch: Microbatch, device: torch.device, *, dropped: npt.NDArray[np.bool_]
 ) -> DeviceBatch:
     """Route a microbatch and move it to the device.
 

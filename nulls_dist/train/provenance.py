@@ -1,0 +1,46 @@
+"""What a run was made with: its configuration, versions and topology, for run.json."""
+
+import platform
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from nulls_dist import __version__
+from nulls_dist.train.run import Run
+
+_PACKAGES: Final = ("torch", "deepspeed", "megatron-core", "numpy", "pyarrow")
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return the resolved configuration with everything needed to repeat the run."""
+    return {
+        "config": run.config.to_dict(),
+        "topology": run.groups.topology.to_dict(),
+        "corpus": str(run.corpus.root.resolve()),
+        "first_step": run.first_step,
+        "versions": {
+            "nulls-dist": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
+        "git_commit": git_commit(Path(__file__).parent),
+    }
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit checked out around a folder, "-dirty" added where files differ from it.
+
+    None where there is no checkout (an installed package) or no git.
+    """
+    git = shutil.which("git")
+    if git is None:
+        return None
+    described = subprocess.run(
+        [git, "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or None
