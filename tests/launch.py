@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,29 +89,34 @@ class Job:
             expected: exit code that each must have.
         """
         deadline = time.monotonic() + TIMEOUT_S
-        said = []
+        output = ""
         try:
             for process in self.processes:
-                said.append(process.communicate(timeout=max(1.0, deadline - time.monotonic()))[0])
-        except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"no end after {TIMEOUT_S} s; it said:\n{error.output}") from error
-        finally:
-            for process in self.processes:
-                process.kill()
-                process.wait()
-        output = "\n".join(said)
+                output += process.communicate(timeout=max(1.0, deadline - time.monotonic()))[0]
+        except subprocess.TimeoutExpired:
+            output += f"\nno end after {TIMEOUT_S} s"
+        output += self.end()
         codes = [process.returncode for process in self.processes]
         assert codes == [expected] * len(codes), f"exit codes {codes}; it said:\n{output}"
         return output
 
     def wait_for(self, path: Path) -> None:
-        """Wait until a file exists and is not empty, or the first process ends."""
+        """Wait until a file has contents; fail if a process ends before."""
         deadline = time.monotonic() + TIMEOUT_S
         while not (path.exists() and path.stat().st_size):
-            if self.processes[0].poll() is not None or time.monotonic() > deadline:
-                self.processes[0].kill()
-                raise AssertionError(f"{path} did not appear:\n{self.processes[0].communicate()[0]}")
+            ended = any(process.poll() is not None for process in self.processes)
+            assert not ended and time.monotonic() < deadline, f"no {path}:\n{self.end()}"
             time.sleep(0.002)
+
+    def end(self) -> str:
+        """Kill what is left, children included; return what it said."""
+        output = ""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not process.stdout.closed:
+                output += process.communicate()[0]
+        return output
 
 
 def start(
@@ -150,4 +156,5 @@ def _start(words: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
