@@ -23,9 +23,21 @@ CLEANER_VERSION: Final = "nulls-1"
 MAX_MARKUP_BYTES: Final = 2_000_000
 MAX_DEPTH: Final = 40
 """Deepest nesting of templates, links and tables; the parser itself gives up beyond it."""
+MAX_LEFT_OPEN: Final = 500
+"""Most tags, comments or brackets open at once; the parser's time is quadratic in their number."""
 
-_BRACKETS: Final = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}")
-_OPENING: Final = frozenset({"{{", "[[", "{|"})
+_LIMITS: Final = (
+    (re.compile(r"(\{\{|\[\[|\{\|)|\}\}|\]\]|\|\}"), MAX_DEPTH, "templates, links and tables"),
+    (
+        re.compile(r"(<(?!(?:br|hr|wbr|li|dd|dt|td|th|tr)\b)[a-z])|</|/>", re.I),
+        MAX_LEFT_OPEN,
+        "tags",
+    ),
+    (re.compile(r"(<!--)|-->"), MAX_LEFT_OPEN, "comments"),
+    (re.compile(r"(\[)|\]"), MAX_LEFT_OPEN, "brackets"),
+)
+"""Pattern whose group 1 opens and whose other matches close, the deepest nesting, and of what."""
+
 _DROPPED_TAGS: Final = frozenset(
     {
         *("ref", "references", "table", "tr", "td", "th", "caption", "gallery", "timeline"),
@@ -83,14 +95,15 @@ class NullsCleaner:
 
 
 def find_excess(markup: str) -> str | None:
-    """Return which limit a page breaks, or None; takes one linear scan."""
+    """Return which limit a page breaks, or None; the time is linear in its length."""
     if len(markup.encode()) > MAX_MARKUP_BYTES:
         return f"more than {MAX_MARKUP_BYTES} bytes of markup"
-    depth = 0
-    for bracket in _BRACKETS.finditer(markup):
-        depth = depth + 1 if bracket[0] in _OPENING else max(0, depth - 1)
-        if depth > MAX_DEPTH:
-            return f"templates, links and tables nested deeper than {MAX_DEPTH}"
+    for pattern, limit, name in _LIMITS:
+        depth = 0
+        for match in pattern.finditer(markup):
+            depth = depth + 1 if match[1] else max(0, depth - 1)
+            if depth > limit:
+                return f"{name} nested deeper than {limit}"
     return None
 
 

@@ -1,6 +1,7 @@
 """Run the training command line: in this process, or in processes of its own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TIMEOUT_S = 100.0
@@ -17,14 +18,24 @@ STOPPED = 75
 
 
 def build_small_corpus(out: Path) -> Path:
-    """Write a corpus of 24 invented sources, about 18,000 tokens."""
-    from data_prep.build import main
+    """Write a corpus of 24 invented sources of 8 documents, most of them a few words, some long.
 
-    spelled = (
-        "--input generated --format generated --articles 24 --renderings 2 --partitions 4 "
-        f"--workers 1 --tokenizer train:bpe:400 --out {out}"
-    )
-    main(spelled.split())
+    So rows, microbatches and ranks hold different numbers of documents and of targets.
+    """
+    from data_prep.documents import Document
+    from data_prep.generated.encyclopedia import EncyclopediaSpec
+    from data_prep.pipeline import BuildOptions, build_corpus
+    from data_prep.readers import open_generated
+
+    reader = open_generated(EncyclopediaSpec(articles=24, renderings=8, seed=0), name="uneven")
+    draws = random.Random(0)
+    shortened = []
+    for item in reader.items:
+        assert isinstance(item, Document)
+        words = item.text.split()[: draws.choice((1, 2, 3) * 10 + (200,))]
+        shortened.append(replace(item, text=" ".join(words)))
+    reader = replace(reader, items=shortened, write_facts=None)
+    build_corpus(reader, BuildOptions(tokenizer="train:bpe:400", num_partitions=4), out)
     return out
 
 
@@ -105,7 +116,8 @@ class Job:
         deadline = time.monotonic() + TIMEOUT_S
         while not (path.exists() and path.stat().st_size):
             ended = any(process.poll() is not None for process in self.processes)
-            assert not ended and time.monotonic() < deadline, f"no {path}:\n{self.end()}"
+            if ended or time.monotonic() > deadline:
+                raise AssertionError(f"no {path}; it said:\n{self.end()}")
             time.sleep(0.002)
 
     def end(self) -> str:

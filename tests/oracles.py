@@ -1,4 +1,4 @@
-"""Slow, obvious references. Dense-and-mask exists here and nowhere else.
+"""Slow, obvious references of the router and the whole model.
 
 T tokens, D model dim, G backbone neurons, P all sinks, H query heads, K key heads, h head dim.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nulls_dist.benchmark.dense_and_mask import dense_and_mask
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.routing.router import Router
 from nulls_dist.segments import SegmentLayout
@@ -29,15 +30,6 @@ def sink_masks(router: Router, layout: SegmentLayout, dropped: np.ndarray | None
                 masks[layer, begin : begin + length, sinks] = 1
         begin += length
     return masks
-
-
-def dense_and_mask(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, mask: Tensor) -> Tensor:
-    """Run every neuron on every token and mask the activations.
-
-    Args:
-        x: (T, D). gate, up, down: (P, D), one neuron per row. mask: (T, P).
-    """
-    return (functional.silu(x @ gate.T) * (x @ up.T) * mask) @ down
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -138,9 +138,7 @@ def build_small_model(config: ModelConfig, topology: Topology, seed: int = 0) ->
 
     model = build_model(config, topology, CPU)
     initialize(model, config, topology, seed)
-    return SmallModel(
-        config=config, topology=topology, router=random_router(config), model=model
-    )
+    return SmallModel(config=config, topology=topology, router=random_router(config), model=model)
 
 
 def random_tokens(layout: SegmentLayout, config: ModelConfig, seed: int = 0) -> Tensor:

@@ -56,9 +56,9 @@ The licence of these weights is for their publisher to state (`license` above).
 
 ## Deletions
 
-- {num_suppressed} sources suppressed: never routed again in the checkpoint. Their sinks are not in
-  this release, as no sink is.
-- {num_excised} sources excised: their sinks were overwritten in the checkpoint.
+- Suppressed sources: {num_suppressed}. They are never routed again in the checkpoint; their sinks
+  are not in this release, as no sink is.
+- Excised sources: {num_excised}. Their sinks were overwritten in the checkpoint.
 
 ## Limits
 

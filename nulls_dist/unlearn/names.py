@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 _INVISIBLE: Final = r"[\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]"
 """Zero-width space, direction marks, joiner and byte-order mark, as they come with pasted text."""
-_SPACES: Final = r"[\s\pZ\x{85}_]+"
 
 
 def fold_keys(names: Any) -> Any:
@@ -27,8 +26,8 @@ def fold_titles(names: Any) -> Any:
     """
     names = pc.utf8_normalize(names, form="NFC")
     names = pc.replace_substring_regex(names, pattern=_INVISIBLE, replacement="")
-    names = pc.replace_substring_regex(names, pattern=_SPACES, replacement=" ")
-    names = pc.utf8_trim(names, characters=" ")
+    names = pc.utf8_trim_whitespace(pc.replace_substring(names, "_", " "))
+    names = pc.binary_join(pc.utf8_split_whitespace(names), " ")
     first = pc.utf8_upper(pc.utf8_slice_codeunits(names, 0, 1))
     return pc.binary_join_element_wise(first, pc.utf8_slice_codeunits(names, 1), "")
 

@@ -1,7 +1,7 @@
 """Which source each line of a request names, decided for all lines at once.
 
-Every line ends as matched, unknown, ambiguous or duplicate. The table's columns are streamed past
-the set of requested names, so memory grows with the request and not with the corpus.
+Every line ends as matched, unknown, ambiguous or duplicate. One column of the table at a time is
+compared with the set of requested names, in Arrow; only what matches becomes a Python object.
 """
 
 import difflib
@@ -24,6 +24,7 @@ from nulls_dist.unlearn.requests import Means, Request
 
 _MAX_LISTED: Final = 20
 _MAX_SHOWN: Final = 200
+_MAX_SUGGESTED: Final = 5
 _MAX_CHOICES: Final = 4
 _MAX_CANDIDATES: Final = 1000
 _SHARED_PREFIX: Final = 3
@@ -96,7 +97,7 @@ def resolve_requests(table: SourceTable, requests: Sequence[Request]) -> list[Re
         resolution = _decide(table, request, found.get(number, []), first_lines)
         if resolution.outcome is Outcome.UNKNOWN:
             num_unknown += 1
-            if num_unknown <= _MAX_LISTED:
+            if num_unknown <= _MAX_SUGGESTED:
                 resolution = _unknown(request, _suggest(table, request.name))
         resolutions.append(resolution)
     return resolutions
@@ -172,7 +173,8 @@ def _find_rows(table: SourceTable, way: _Way, names: Sequence[str]) -> Iterator[
 def _pieces(column: Any) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
     """Yield the strings of a column, of its lists where it holds lists, with their rows."""
     start = 0
-    for chunk in column.chunks:
+    whole = pa.table({"names": column}).combine_chunks()  # each chunk hashes all requested names
+    for chunk in whole.column("names").chunks:
         if pa.types.is_list(chunk.type):
             yield chunk.flatten(), pc.list_parent_indices(chunk).to_numpy() + start
         else:
@@ -229,10 +231,12 @@ def _unknown(request: Request, suggestions: Sequence[str]) -> Resolution:
 def _suggest(table: SourceTable, name: str) -> list[str]:
     """Return up to three titles like `name` among those that begin as it does."""
     name = str(fold_titles(pa.array([name], pa.string()))[0])
-    prefix = name[:_SHARED_PREFIX]
-    candidates: list[str] = []
-    for chunk in table.table.column("title").chunks if prefix else ():
-        alike = chunk.filter(pc.starts_with(chunk, pattern=prefix, ignore_case=True))
-        candidates += alike.to_pylist()
-    candidates.sort(key=lambda title: (abs(len(title) - len(name)), title))
-    return difflib.get_close_matches(name, candidates[:_MAX_CANDIDATES], n=3)
+    if not name:
+        return []
+    titles = table.table.column("title")
+    alike = titles.filter(
+        pc.starts_with(titles, pattern=name[:_SHARED_PREFIX], ignore_case=True)
+    ).combine_chunks()
+    distances = np.abs(pc.utf8_length(alike).to_numpy() - len(name))
+    nearest = np.argsort(distances, kind="stable")[:_MAX_CANDIDATES]
+    return difflib.get_close_matches(name, alike.take(nearest).to_pylist(), n=3)

@@ -5,6 +5,7 @@ rewritten, all others are hard-linked.
 """
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class WrittenCheckpoint:
 
 def default_output(root: Path) -> Path:
     """Return where a stripped checkpoint goes when no place is named: beside the input."""
-    root = root.resolve()
+    root = Path(os.path.abspath(root))  # not resolved: a link keeps its name
     return root.with_name(f"{root.name}-stripped")
 
 

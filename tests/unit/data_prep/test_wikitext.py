@@ -11,6 +11,7 @@ from data_prep.documents import Document, Quarantined
 from data_prep.mediawiki import Dump
 from data_prep.wikitext import (
     MAX_DEPTH,
+    MAX_LEFT_OPEN,
     MAX_MARKUP_BYTES,
     HiddenPrefixes,
     NullsCleaner,
@@ -147,6 +148,13 @@ def test_pages_over_a_limit_are_quarantined_with_a_reason() -> None:
     left_out = NullsCleaner()(page)
     assert isinstance(left_out, Quarantined)
     assert (left_out.source_key, left_out.title) == ("1", "Deep")
+
+
+@pytest.mark.parametrize("part", ["<b>", "<ref name=a", "<!-- x", "[http://a b "])
+def test_markup_left_open_too_often_is_quarantined(part: str) -> None:
+    assert find_excess(part * MAX_LEFT_OPEN) is None
+    assert f"deeper than {MAX_LEFT_OPEN}" in str(find_excess(part * (MAX_LEFT_OPEN + 1)))
+    assert find_excess("<b>x</b><ref y/><br><!-- z -->[1]" * 2 * MAX_LEFT_OPEN) is None
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,8 @@ def test_nothing_in_a_release_names_a_deleted_source_or_holds_a_sink(tmp_path):
         assert not [name for name, data in content.items() if forbidden.encode() in data]
     assert not [name for name in load_file(out / "model.safetensors") if "sink" in name]
     card = content["README.md"].decode()
-    assert "- 1 sources excised" in card
-    assert "- 1 sources suppressed" in card
+    assert "- Excised sources: 1." in card
+    assert "- Suppressed sources: 1." in card
     assert "| corpus | testwiki |" in card
     assert "- CC0: 39 sources" in card
     assert "- Odd\\|licence # heading: 1 sources" in card

@@ -54,9 +54,7 @@ def run_dense(
     x: Tensor, weights: dict[str, Tensor], layout: SegmentLayout, dropped: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Run the oracle in float64."""
-    leaves = {
-        name: value.double().requires_grad_() for name, value in ({"x": x} | weights).items()
-    }
+    leaves = {name: value.double().requires_grad_() for name, value in ({"x": x} | weights).items()}
     mask = sink_masks(random_router(CONFIG), layout, dropped)[LAYER].double()
     output = dense_and_mask(*leaves.values(), mask)
     output.backward(output_weights(output))

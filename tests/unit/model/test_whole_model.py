@@ -128,8 +128,6 @@ def test_a_document_alone_gives_the_logits_it_has_inside_a_row(topology: Topolog
     tokens = random_tokens(LAYOUT, small.config)
     together = small.logits(LAYOUT, tokens)
     parts = tokens.split(LAYOUT.lengths)
-    for index, (length, source) in enumerate(
-        zip(LAYOUT.lengths, LAYOUT.source_ids, strict=True)
-    ):
+    for index, (length, source) in enumerate(zip(LAYOUT.lengths, LAYOUT.source_ids, strict=True)):
         (alone,) = small.logits(layout_of([length], [int(source)]), parts[index])
         assert relative_error(alone, together[index]) <= 1e-6

@@ -12,7 +12,7 @@ from nulls_dist.checkpoint.format import Grade
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.cli import run_command
 from nulls_dist.data.format import CorpusManifest, TokenizerRecord
-from nulls_dist.errors import InputError, LockedError
+from nulls_dist.errors import InputError, IntegrityError, LockedError
 from nulls_dist.unlearn import strip
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
@@ -227,7 +227,7 @@ def test_output_that_does_not_verify_is_not_published(checkpoint, tmp_path, monk
 
     for faulty in (forgetful, clumsy):
         monkeypatch.setattr(strip, "excise_file", faulty)
-        with pytest.raises(durable.IntegrityError, match="excised rows"):
+        with pytest.raises(IntegrityError, match="excised rows"):
             write_stripped(source, plan, tmp_path / "out")
         assert contents(tmp_path) == []
 

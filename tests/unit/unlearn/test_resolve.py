@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import pyarrow.parquet as pq
 import pytest
 
 from nulls_dist.data.source_table import SourceTable
@@ -10,7 +11,7 @@ from nulls_dist.unlearn.requests import parse_request
 from nulls_dist.unlearn.resolve import Outcome, check_resolved, matched_ids, resolve_requests
 from tests.checkpoint_factory import key_id, source_rows, write_source_table
 
-COMPOSED = unicodedata.normalize("NFC", "Caf\u00e9 M\u00fcller")
+COMPOSED = unicodedata.normalize("NFC", "Z\u00fcrich M\u00fcller")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 
 ROWS = [
@@ -18,11 +19,11 @@ ROWS = [
     {"source_key": "39", "title": "Albedo", "aliases": ["Reflectivity", "White ratio"]},
     {"source_key": "777", "title": "1984"},
     {"source_key": "1984", "title": "Year of the rat"},
-    {"source_key": "c", "title": COMPOSED, "url": "https://x.org/wiki/Caf%C3%A9_M%C3%BCller"},
+    {"source_key": "c", "title": COMPOSED, "url": "https://x.org/wiki/Z%C3%BCrich_M%C3%BCller"},
     {"source_key": "d", "title": "Line\u2028break"},
     {"source_key": "e", "title": "Twin"},
     {"source_key": "f", "title": "Twin"},
-    {"source_key": "g", "title": "ipod"},
+    {"source_key": "g", "title": "iPod"},
     {"source_key": "h", "title": "IPod"},
     {"source_key": "i", "title": "IPod Nano"},
     {"source_key": "j", "title": "Mercury", "aliases": ["Quicksilver"]},
@@ -68,10 +69,10 @@ def resolve(table, *lines):
         (COMPOSED, "c"),
         (DECOMPOSED, "c"),
         (f"url:https://x.org/wiki/{COMPOSED}", "c"),
-        ("url:https://x.org/wiki/Caf%c3%a9 M%C3%BCller", "c"),
-        ("url:https://x.org/wiki/Cafe%CC%81_Mu%CC%88ller", "c"),
+        ("url:https://x.org/wiki/Z%c3%bcrich M%C3%BCller", "c"),
+        ("url:https://x.org/wiki/Zu%CC%88rich_Mu%CC%88ller", "c"),
         ("Line\u2028break", "d"),
-        ("ipod", "g"),
+        ("iPod", "g"),
         ("IPod", "h"),
         ("iPod_Nano", "i"),
         ("title:Quicksilver", "k"),
@@ -88,6 +89,7 @@ def test_line_matches_its_source(table, line, key):
     "line",
     [
         "ANARCHISM",
+        "ipod",
         "title:12",
         "key:Anarchism",
         "title:Reflectivity",
@@ -166,8 +168,6 @@ def test_unknown_lines_may_be_allowed_but_ambiguous_ones_never(table):
 
 
 def test_every_title_of_a_table_in_many_row_groups_finds_itself(tmp_path):
-    import pyarrow.parquet as pq
-
     rows = [
         {**row, "aliases": [f"alias {number}", f"other {number}"]}
         for number, row in enumerate(source_rows(f"Article {number}" for number in range(500)))

@@ -1,0 +1,75 @@
+"""Everything a checkpoint holds, in a form that two checkpoints can be compared by."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS, OPTIMIZER_KINDS, sink_weights_file
+from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
+from nulls_dist.checkpoint.shapes import backbone_shapes, model_of, sink_shapes
+from nulls_dist.checkpoint.store import Checkpoint
+
+
+def read_state(root: Path) -> dict[str, Tensor]:
+    """Return weights, master weights and moments, whatever topology wrote them.
+
+    Keys are "weight/NAME/EXPERT", "master/NAME/EXPERT", ..., one entry per expert of a sink
+    parameter; all values are flat.
+    """
+    checkpoint = Checkpoint(root)
+    fragments = OptimizerFragments(checkpoint)
+    model = model_of(checkpoint)
+    files = [(BACKBONE_WEIGHTS, None, backbone_shapes(model))]
+    files += [(sink_weights_file(e), e, sink_shapes(model)) for e in range(model.num_experts)]
+    state = {}
+    for file, expert, shapes in files:
+        for name in shapes:
+            weight = checkpoint.tensors(file).read(name).flatten()
+            part = ParameterPart(name=name, expert=expert)
+            state[f"weight/{name}/{expert}"] = weight
+            for kind in OPTIMIZER_KINDS:
+                state[f"{kind}/{name}/{expert}"] = fragments.read(part, kind, 0, len(weight))
+    return state
+
+
+def largest_difference(one: Path, two: Path) -> float:
+    """Return the largest absolute difference between the states of two checkpoints."""
+    first, second = read_state(one), read_state(two)
+    assert first.keys() == second.keys()
+    return max(float((first[key] - second[key]).abs().max()) for key in first)
+
+
+def check_equal_state(one: Path, two: Path) -> None:
+    """Compare two checkpoints' states to the last bit."""
+    first, second = read_state(one), read_state(two)
+    assert first.keys() == second.keys()
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert not different, different
+
+
+ABOUT_THE_LIFE = ("manifest.json", "run.json")
+"""Files that tell which life of a run wrote a checkpoint; the manifest has run.json's checksum."""
+
+
+def check_equal_contents(one: Path, two: Path) -> None:
+    """Compare two checkpoints byte by byte, apart from what tells which life wrote them."""
+    first, second = (
+        {
+            name: path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and (name := path.relative_to(root).as_posix()) not in ABOUT_THE_LIFE
+        }
+        for root in (one, two)
+    )
+    assert first.keys() == second.keys()
+    different = [name for name in first if first[name] != second[name]]
+    assert not different, different
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics, the first step first."""
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]

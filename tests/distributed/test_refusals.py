@@ -1,0 +1,135 @@
+"""What must not train does not train, says why and ends with the promised exit code."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS, Grade
+from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory, write_tensors
+from nulls_dist.cli import run_command
+from nulls_dist.durable import record_file
+from nulls_dist.pretrain import main as pretrain
+from nulls_dist.unlearn.plan import open_sources, plan_deletion
+from nulls_dist.unlearn.strip import write_stripped
+from tests.checkpoint_contents import read_state
+from tests.launch import pretrain_arguments, start, torchrun_environment
+
+pytestmark = pytest.mark.distributed
+
+USAGE, INTEGRITY, REFUSED = 2, 5, 6
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_resume_none_refuses_a_used_directory_before_the_ranks_meet(
+    one_process: Path, corpus: Path, settings: dict[str, object]
+) -> None:
+    """Only one of two ranks is started: it would wait for the other one for ten minutes."""
+    before = files_of(one_process)
+    arguments = pretrain_arguments(corpus, one_process, settings, "--resume=none")
+    job = start(arguments, launcher=lambda rank, _: torchrun_environment(rank, 2))
+    said = job.wait(expected=USAGE)
+    assert "--resume none: run directory" in said
+    assert "is used (it has step-00000008)" in said
+    assert files_of(one_process) == before
+
+
+def test_a_bad_override_is_a_usage_error_before_the_ranks_meet(
+    corpus: Path, tmp_path: Path
+) -> None:
+    arguments = pretrain_arguments(corpus, tmp_path / "run", {"train.stepz": 3})
+    job = start(arguments, launcher=lambda rank, _: torchrun_environment(rank, 2))
+    assert "train.stepz" in job.wait(expected=USAGE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stripped_checkpoint_refuses_the_corpus_that_holds_the_deleted_source(
+    one_process: Path,
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = Checkpoint(step_directory(one_process, 4))
+    table = open_sources(checkpoint)
+    deleted = int(table.source_ids[0])
+    plan = plan_deletion(checkpoint, table, [deleted], Grade.EXCISED)
+    write_stripped(checkpoint, plan, tmp_path / "stripped")
+    arguments = pretrain_arguments(
+        corpus, tmp_path / "run", settings, f"--resume={tmp_path / 'stripped'}"
+    )
+    assert run_command(pretrain, arguments) == REFUSED
+    assert f"first id:{deleted}" in capsys.readouterr().err
+    assert not list_checkpoints(tmp_path / "run")
+
+
+def flip_a_bit(file: str) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        content = bytearray((root / file).read_bytes())
+        content[-7] ^= 1
+        (root / file).write_bytes(content)
+
+    return damage
+
+
+def cut_the_manifest(root: Path) -> None:
+    text = (root / "manifest.json").read_text()
+    (root / "manifest.json").write_text(text[: len(text) // 2])
+
+
+def weights_of_another_run(root: Path) -> None:
+    """Consistent checksums, but weights that are not the rounded masters."""
+    weights = load_file(root / BACKBONE_WEIGHTS)
+    weights["decoder.final_layernorm.weight"][5] += 1e-3
+    (root / BACKBONE_WEIGHTS).unlink()
+    write_tensors(root / BACKBONE_WEIGHTS, weights)
+    record = record_file(root, BACKBONE_WEIGHTS)
+    manifest = json.loads((root / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["path"] == BACKBONE_WEIGHTS:
+            entry |= {"sha256": record.sha256}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+
+
+DAMAGES = {
+    "backbone": flip_a_bit(BACKBONE_WEIGHTS),
+    "sinks": flip_a_bit("weights/sinks-expert-0001.safetensors"),
+    "optimizer": flip_a_bit("optimizer/backbone-part0000.safetensors"),
+    "manifest": cut_the_manifest,
+    "other weights": weights_of_another_run,
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_checkpoint_does_not_train(
+    what: str, one_process: Path, corpus: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(step_directory(one_process, 4), damaged)
+    DAMAGES[what](damaged)
+    arguments = pretrain_arguments(corpus, tmp_path / "run", settings, f"--resume={damaged}")
+    assert run_command(pretrain, arguments) == INTEGRITY
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("learning_rate", ["1e30", "1e39"])
+def test_a_run_that_diverges_fails_and_saves_no_weights_that_are_not_finite(
+    learning_rate: str, corpus: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    """At 1e30 the second loss is not finite; at 1e39 the first update already overflows."""
+    run_dir = tmp_path / "run"
+    arguments = pretrain_arguments(corpus, run_dir, {**settings, "optim.lr": learning_rate})
+    assert run_command(pretrain, arguments) == 1
+    assert (run_dir / "outcome").read_text() == "failed\n"
+    saved = list_checkpoints(run_dir)
+    assert len(saved) == (1 if learning_rate == "1e30" else 0)
+    for checkpoint in saved:
+        state = read_state(checkpoint)
+        assert all(np.isfinite(value.numpy()).all() for value in state.values())

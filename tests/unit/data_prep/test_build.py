@@ -1,0 +1,226 @@
+"""Building a corpus through the command line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from data_prep.build import main
+from data_prep.documents import Document
+from data_prep.extract import clean_chunk
+from data_prep.parallel_map import ordered_map
+from nulls_dist.cli import run_command
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.data.source_table import SourceTable
+from nulls_dist.data.tokenizer import load_tokenizer
+from nulls_dist.durable import sha256_file
+
+DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">
+<siteinfo><dbname>testwiki</dbname></siteinfo>
+{pages}
+<page><title>Redirect</title><ns>0</ns><id>900</id><redirect title="Town 3#History" />
+<revision><id>1</id><text>#REDIRECT [[Town 3]]</text></revision></page>
+<page><title>Talk:Town 3</title><ns>1</ns><id>901</id>
+<revision><id>1</id><text>hello</text></revision></page>
+<page><title>Deep</title><ns>0</ns><id>902</id>
+<revision><id>1</id><text>{deep}</text></revision></page>
+<page><title>Only a box</title><ns>0</ns><id>903</id>
+<revision><id>1</id><text>{{{{infobox}}}}</text></revision></page>
+</mediawiki>"""
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    pages = "\n".join(
+        f"<page><title>Town {key}</title><ns>0</ns><id>{key}</id><revision><id>{key}7</id>"
+        f"<text>'''Town {key}''' is a [[town]] of {{{{convert|{key}|km2}}}}.</text>"
+        "</revision></page>"
+        for key in range(1, 80)
+    )
+    path = tmp_path / "dump.xml"
+    path.write_text(DUMP.format(pages=pages, deep="{{" * 50))
+    return path
+
+
+def wikipedia(dump: Path, out: Path, *more: str) -> list[str]:
+    options = ["--format", "wikipedia", "--tokenizer", "train:bpe:320", "--partitions", "4"]
+    return ["--input", str(dump), "--out", str(out), *options, "--workers", "1", *more]
+
+
+def generated(out: Path, *more: str) -> list[str]:
+    options = ["--tokenizer", "train:bpe:400", "--partitions", "4", "--workers", "1"]
+    size = ["--articles", "40", "--renderings", "2"]
+    return [
+        "--input",
+        "generated",
+        "--format",
+        "generated",
+        "--out",
+        str(out),
+        *options,
+        *size,
+        *more,
+    ]
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): sha256_file(path) for path in root.rglob("*") if path.is_file()
+    }
+
+
+def texts(root: Path) -> dict[int, str]:
+    corpus = Corpus(root)
+    tokenizer = load_tokenizer(root, corpus.manifest.tokenizer)
+    return {
+        int(source_id): tokenizer.decode(corpus.tokens(number)[:-1].tolist())
+        for number, source_id in enumerate(corpus.source_ids)
+    }
+
+
+def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> None:
+    main(wikipedia(dump, tmp_path / "out"))
+    corpus = Corpus(tmp_path / "out")
+    sources = SourceTable(tmp_path / "out" / "sources.parquet")
+    rows = {row["source_key"]: row for row in sources.table.to_pylist()}
+    assert corpus.manifest.corpus == "testwiki"
+    assert corpus.manifest.cleaner == "nulls-1"
+    assert corpus.num_documents == len(rows) == 79
+    assert texts(tmp_path / "out")[rows["12"]["source_id"]] == "Town 12 is a town of 12 km\u00b2."
+    assert rows["3"]["aliases"] == ["Redirect"]
+    assert rows["3"]["rev_id"] == 37
+    build = corpus.manifest.build
+    assert build["skipped"] == {"not in namespace 0": 1, "no text after cleaning": 1}
+    assert list(build["quarantined"].values()) == [1]
+    assert build["aliases"] == {"resolved": 1, "cyclic": 0, "without_target": 0}
+
+
+def test_generated_encyclopedia_comes_with_its_facts(tmp_path: Path) -> None:
+    main(generated(tmp_path / "out"))
+    corpus = Corpus(tmp_path / "out")
+    listed = {record.path for record in corpus.manifest.files}
+    assert listed | {"manifest.json"} == set(digests(tmp_path / "out"))
+    assert "facts.parquet" in listed
+    assert corpus.manifest.corpus == "generated"
+    assert (corpus.manifest.num_sources, corpus.num_documents) == (40, 80)
+
+
+@pytest.mark.parametrize("kind", ["wikipedia", "generated"])
+def test_result_does_not_depend_on_the_number_of_workers(
+    dump: Path, tmp_path: Path, kind: str
+) -> None:
+    for workers in ("1", "2"):
+        out = tmp_path / workers
+        command = wikipedia(dump, out) if kind == "wikipedia" else generated(out)
+        main([*command, "--workers", workers])
+    assert digests(tmp_path / "1") == digests(tmp_path / "2")
+
+
+def test_limit_counts_documents_that_are_kept(dump: Path, tmp_path: Path) -> None:
+    main(wikipedia(dump, tmp_path / "out", "--limit", "11"))
+    assert Corpus(tmp_path / "out").num_documents == 11
+
+
+def test_name_and_router_seed_are_part_of_the_corpus(dump: Path, tmp_path: Path) -> None:
+    main(wikipedia(dump, tmp_path / "a"))
+    main(wikipedia(dump, tmp_path / "b", "--name", "other", "--router-seed", "9"))
+    a, b = Corpus(tmp_path / "a"), Corpus(tmp_path / "b")
+    assert (b.manifest.corpus, b.manifest.router_seed) == ("other", 9)
+    assert not set(a.source_ids.tolist()) & set(b.source_ids.tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (["--partitions", "5"], 2, "must divide 4096"),
+        (["--input", "generated"], 2, "--format"),
+        (["--tokenizer", "train:bpe"], 2, "train:bpe:N"),
+        (["--tokenizer", "absent.json"], 3, "absent.json"),
+        (["--input", "absent.xml"], 3, "absent.xml"),
+        (["--out", "."], 3, "exists already"),
+        (["--tokenizer", "train:bpe:259"], 3, "required_chars"),
+    ],
+)
+def test_bad_input_ends_with_its_code_and_leaves_nothing(
+    dump: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: list[str],
+    code: int,
+    message: str,
+) -> None:
+    before = digests(tmp_path)
+    assert run_command(main, [*wikipedia(dump, tmp_path / "out"), *change]) == code
+    assert message in capsys.readouterr().err
+    assert digests(tmp_path) == before
+
+
+def test_counts_must_be_positive(dump: Path, tmp_path: Path) -> None:
+    for option in ("--workers", "--partitions", "--limit", "--articles", "--renderings"):
+        with pytest.raises(SystemExit, match="2"):
+            main(wikipedia(dump, tmp_path / "out", option, "0"))
+
+
+def test_dump_without_a_name_needs_one(
+    dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump.write_text(dump.read_text().replace("<dbname>testwiki</dbname>", ""))
+    assert run_command(main, wikipedia(dump, tmp_path / "a")) == 3
+    assert "--name" in capsys.readouterr().err
+    main(wikipedia(dump, tmp_path / "b", "--name", "mine"))
+    assert Corpus(tmp_path / "b").manifest.corpus == "mine"
+
+
+def test_damaged_dump_leaves_no_corpus(dump: Path, tmp_path: Path) -> None:
+    dump.write_bytes(dump.read_bytes()[:-40])
+    assert run_command(main, wikipedia(dump, tmp_path / "out", "--workers", "2")) == 3
+    assert not (tmp_path / "out").exists()
+
+
+def fail_on_even(document: Document) -> Document:
+    if int(document.source_key) % 2 == 0:
+        raise ZeroDivisionError("broken cleaner")
+    return document
+
+
+def test_error_in_a_cleaner_names_the_page() -> None:
+    page = Document(source_key="12", doc_index=0, title="Some Town", text="x")
+    with pytest.raises(ZeroDivisionError) as error:
+        clean_chunk([page], cleaner=fail_on_even)
+    assert "'Some Town' (key 12)" in error.value.__notes__[0]
+
+
+def test_ordered_map_reads_little_ahead_and_keeps_the_order() -> None:
+    read: list[int] = []
+
+    def numbers():
+        for number in range(-50, 50):
+            read.append(number)
+            yield number
+
+    results = ordered_map(abs, numbers(), num_workers=2)
+    assert next(results) == 50
+    assert len(read) <= 10
+    assert [50, *results] == [abs(number) for number in range(-50, 50)]
+
+
+def test_errors_of_workers_propagate() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(ordered_map(int, ["1", "x", "3"], num_workers=2))
+
+
+def test_real_excerpt_becomes_a_corpus(test_data: Path, tmp_path: Path) -> None:
+    path = test_data / "dump" / "enwiki-excerpt-multistream.xml.bz2"
+    main(wikipedia(path, tmp_path / "out", "--limit", "12", "--tokenizer", "train:bpe:2000"))
+    corpus = Corpus(tmp_path / "out")
+    assert corpus.num_documents == 12
+    assert corpus.manifest.corpus == "enwiki"
+    assert corpus.manifest.tokenizer.vocab_size == 2000
+    assert any(text.startswith("Alabama (") for text in texts(tmp_path / "out").values())
+
+
+def test_default_workers_are_the_usable_cpus() -> None:
+    from data_prep.build import build_parser
+
+    required = ["--input", "x", "--format", "wikipedia", "--out", "y", "--tokenizer", "z"]
+    assert build_parser().parse_args(required).workers == len(os.sched_getaffinity(0))
