@@ -25,6 +25,8 @@ class Document:
     """ISO 8601 time of that revision, empty where there is none."""
     url: str = ""
     licence: str = ""
+    grouping: str = ""
+    """What the source is part of (a publisher, an author), empty where there is nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

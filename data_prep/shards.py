@@ -70,7 +70,15 @@ def write_partitions(
         records.append(record_file(root, path, num_rows=len(order), num_tokens=num_tokens))
         del spilled
         spill.remove(partition)
-    return records, pa.concat_tables(tables).sort_by("source_id").combine_chunks()
+    return records, _number_sources(pa.concat_tables(tables)).combine_chunks()
+
+
+def _number_sources(sources: pa.Table) -> pa.Table:
+    """Replace the number of each source's first document by its place; sort by id."""
+    sources = sources.sort_by("index")
+    column = SOURCES_SCHEMA.get_field_index("index")
+    places = pa.array(np.arange(len(sources), dtype=np.uint64))
+    return sources.set_column(column, SOURCES_SCHEMA.field("index"), places).sort_by("source_id")
 
 
 def _write_partition(
@@ -153,12 +161,14 @@ def _source_rows(
             {
                 "source_id": source_id,
                 "source_key": text.source_key,
+                "index": int(index["number"].min()),
                 "title": text.title,
                 "aliases": [],
                 "url": text.url,
-                "rev_id": int(index["rev_id"][0]),
+                "revision": int(index["rev_id"][0]),
                 "timestamp": text.timestamp,
                 "licence": text.licence,
+                "grouping": text.grouping,
                 "bucket": bucket,
                 "num_documents": count,
                 "num_tokens": int(index["length"].sum()),

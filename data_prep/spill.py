@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from nulls_dist.sources import source_id_of
 INDEX_DTYPE: Final = np.dtype(
     [
         ("source_id", "<u8"),
+        ("number", "<u8"),  # of the document, in reading order
         ("doc_index", "<u4"),
         ("rev_id", "<u8"),
         ("text_digest", "V16"),
@@ -37,6 +38,7 @@ class SourceText:
     url: str
     timestamp: str
     licence: str
+    grouping: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,9 @@ class SpilledPartition:
     tokens: npt.NDArray[np.unsignedinteger]
     """(tokens,) uint16 or uint32, memory-mapped."""
     texts: list[SourceText]
+
+
+_TEXTS: Final = tuple(entry.name for entry in fields(SourceText))
 
 
 class Spill:
@@ -69,6 +74,7 @@ class Spill:
         self._token_type = token_type
         self._buffers: dict[Path, bytearray] = {}
         self._num_buffered = 0
+        self._num_documents = 0
         self._num_tokens = [0] * num_partitions
         folder.mkdir()
 
@@ -87,10 +93,10 @@ class Spill:
         bucket = int(buckets_of(ids, router_seed=self._router_seed)[0])
         partition = partition_of(bucket, self._num_partitions)
         begin, length = self._num_tokens[partition], len(tokenized.tokens)
-        entry = (source_id, document.doc_index, document.rev_id, tokenized.text_digest)
-        row = np.array([(*entry, begin, length)], dtype=INDEX_DTYPE)
-        text = (document.source_key, document.title, document.url)
-        line = json.dumps([*text, document.timestamp, document.licence], ensure_ascii=False)
+        entry = (source_id, self._num_documents, document.doc_index, document.rev_id)
+        row = np.array([(*entry, tokenized.text_digest, begin, length)], dtype=INDEX_DTYPE)
+        line = json.dumps([getattr(document, name) for name in _TEXTS], ensure_ascii=False)
+        self._num_documents += 1
         self._num_tokens[partition] += length
         self._append(self._index_file(partition), row.tobytes())
         self._append(self._tokens_file(partition), tokenized.tokens.tobytes())
@@ -112,9 +118,10 @@ class Spill:
         if not self._num_tokens[partition]:
             index = np.empty(0, dtype=INDEX_DTYPE)
             return SpilledPartition(index=index, tokens=np.empty(0, self._token_type), texts=[])
-        names = ("source_key", "title", "url", "timestamp", "licence")
         with self._texts_file(partition).open(encoding="utf-8", newline="\n") as file:
-            texts = [SourceText(**dict(zip(names, json.loads(line), strict=True))) for line in file]
+            texts = [
+                SourceText(**dict(zip(_TEXTS, json.loads(line), strict=True))) for line in file
+            ]
         return SpilledPartition(
             index=np.fromfile(self._index_file(partition), dtype=INDEX_DTYPE),
             tokens=np.memmap(self._tokens_file(partition), dtype=self._token_type, mode="r"),

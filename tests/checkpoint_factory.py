@@ -78,10 +78,11 @@ def key_id(key: str) -> int:
 def write_source_table(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write sources.parquet; rows need a source_key and a title."""
     filled = []
-    for row in rows:
+    for place, row in enumerate(rows):
         number = key_id(str(row["source_key"]))
         bucket = int(buckets_of(np.array([number], dtype=np.uint64), router_seed=ROUTER_SEED)[0])
-        defaults = {"aliases": [], "url": "", "rev_id": 0, "timestamp": "", "licence": "CC0"}
+        defaults = {"aliases": [], "url": "", "revision": 0, "timestamp": "", "licence": "CC0"}
+        defaults |= {"index": place, "grouping": ""}
         counts = {"num_documents": 1, "num_tokens": 10}
         filled.append({"source_id": number, "bucket": bucket, **defaults, **counts, **row})
     filled.sort(key=lambda row: row["source_id"])

@@ -35,12 +35,16 @@ SOURCES_SCHEMA: Final = pa.schema(
     [
         pa.field("source_id", pa.uint64(), nullable=False),
         pa.field("source_key", pa.string(), nullable=False),
+        pa.field("index", pa.uint64(), nullable=False),  # place among the sources as read, from 0
         pa.field("title", pa.string(), nullable=False),
         pa.field("aliases", pa.list_(pa.string()), nullable=False),
         pa.field("url", pa.string(), nullable=False),
-        pa.field("rev_id", pa.uint64(), nullable=False),
+        pa.field("revision", pa.uint64(), nullable=False),
         pa.field("timestamp", pa.string(), nullable=False),
         pa.field("licence", pa.string(), nullable=False),
+        pa.field(
+            "grouping", pa.string(), nullable=False
+        ),  # what it is part of, such as a publisher
         pa.field("bucket", pa.uint16(), nullable=False),
         pa.field("num_documents", pa.uint32(), nullable=False),
         pa.field("num_tokens", pa.uint64(), nullable=False),

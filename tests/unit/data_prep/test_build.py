@@ -88,7 +88,7 @@ def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> No
     assert corpus.num_documents == len(rows) == 79
     assert texts(tmp_path / "out")[rows["12"]["source_id"]] == "Town 12 is a town of 12 km\u00b2."
     assert rows["3"]["aliases"] == ["Redirect"]
-    assert rows["3"]["rev_id"] == 37
+    assert rows["3"]["revision"] == 37
     build = corpus.manifest.build
     assert build["skipped"] == {"not in namespace 0": 1, "no text after cleaning": 1}
     assert list(build["quarantined"].values()) == [1]

@@ -114,7 +114,7 @@ def test_sources_are_described_by_their_first_document(tmp_path: Path) -> None:
     row = sources.to_pylist()[ids.index(source_id_of("c", "a"))]
     assert row["source_key"] == "a"
     assert row["title"] == "Title a"
-    assert row["rev_id"] == 100
+    assert row["revision"] == 100
     assert (row["num_documents"], row["num_tokens"]) == (2, len("later") + len("x") + 2)
 
 
@@ -183,3 +183,10 @@ def test_aliases_follow_redirects_to_a_source() -> None:
 def test_an_alias_that_is_a_source_of_its_own_stays_a_title() -> None:
     resolved = resolve_aliases({"Rome": "Italy"}, {"Rome": 1, "Italy": 2})
     assert resolved.by_source == {}
+
+
+def test_sources_are_numbered_in_reading_order(tmp_path: Path) -> None:
+    documents = [tokenized(key, 0, "x") for key in ("z", "a", "m", "b")]
+    _, sources = build(tmp_path, [*documents, tokenized("z", 1, "again")])
+    places = {row["source_key"]: row["index"] for row in sources.to_pylist()}
+    assert places == {"z": 0, "a": 1, "m": 2, "b": 3}
