@@ -12,9 +12,10 @@ from pathlib import Path
 
 from nulls_dist.cli import CommandParser, run_command
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, read_deepspeed_file
-from nulls_dist.config.environment import read_launch
+from nulls_dist.config.environment import LaunchedProcess, read_launch
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.signals import stop_request
 
@@ -54,7 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="change a field of the preset, for example optim.lr=1e-3; repeatable",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the resolved configuration and stop"
+        "--dry-run",
+        action="store_true",
+        help="print parameters, FLOPs and memory per rank, and stop before anything is allocated",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with --dry-run: as JSON, with the whole configuration"
     )
     return parser
 
@@ -69,9 +75,7 @@ def main(argv: Sequence[str]) -> None:
         )
         launch = read_launch()
         if args.dry_run:
-            topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
-            resolved = {"config": config.to_dict(), "topology": topology.to_dict()}
-            print(json.dumps(resolved, indent=2))
+            print(_forecast(config, launch, args.data, as_json=args.json))
             return
         from nulls_dist.train.job import train_job
 
@@ -84,6 +88,19 @@ def main(argv: Sequence[str]) -> None:
             launch=launch,
             stop=stop,
         )
+
+
+def _forecast(config: RunConfig, launch: LaunchedProcess, corpus: Path, *, as_json: bool) -> str:
+    from nulls_dist.train.forecast import forecast_run, format_forecast
+
+    topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
+    vocab_size = config.model.vocab_size
+    if vocab_size == VOCAB_OF_CORPUS:
+        from nulls_dist.data.format import read_manifest
+
+        vocab_size = read_manifest(corpus).tokenizer.vocab_size
+    forecast = forecast_run(config, topology, corpus_vocab_size=vocab_size)
+    return json.dumps(forecast, indent=2) if as_json else format_forecast(forecast)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ from nulls_dist.checkpoint.format import (
 from nulls_dist.checkpoint.fragments import OptimizerFragments
 from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
 from nulls_dist.durable import FileRecord, record_file
-from nulls_dist.errors import IntegrityError, NullsError
+from nulls_dist.errors import IntegrityError
 from nulls_dist.model.state import load_weights, model_weights, parameter_sizes
 from nulls_dist.train.optimizer_state import load_optimizer, optimizer_tensors
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run
-from nulls_dist.train.step import sum_over_ranks
 from nulls_dist.train.zero_state import adam_step, create_adam_state, publish_master
 
 LATEST_FILE = "latest_step"
@@ -36,16 +35,12 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
     Returns:
         The checkpoint's directory. One that exists already is left as it is: the same step of the
         same run has the same contents.
-
-    Raises:
-        NullsError: a weight is not finite.
     """
     final = step_directory(run.run_dir, step)
     topology = run.groups.topology
     if final.exists():
         return final
     assert adam_step(engine.optimizer) == step, "Adam counts the run's steps"
-    _check_finite(engine, step)
     partial = durable.partial_directory(final)
     if topology.rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
@@ -66,19 +61,6 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
         durable.write_text(run.run_dir / LATEST_FILE, f"{step}\n")
     dist.barrier()
     return final
-
-
-def _check_finite(engine: Any, step: int) -> None:
-    """Refuse, on all ranks together, to save weights that no run could continue from."""
-    broken = [
-        name for name, weight in engine.module.named_parameters() if not weight.isfinite().all()
-    ]
-    (num_broken,) = sum_over_ranks([len(broken)], engine.device)
-    if num_broken:
-        raise NullsError(
-            f"step {step}: weights are not finite, here of {broken}: no checkpoint was written. "
-            "The last one is from before; lower optim.lr or raise optim.warmup_fraction"
-        )
 
 
 def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:

@@ -51,8 +51,8 @@ def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
                 learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
                 stop_requested=stop.requested,
             )
-            _check_finite(result, step)
             done = step + 1
+            _check_finite(result, done)
             metrics = _step_metrics(run, result, done, time.monotonic() - started)
             if evaluate and (done % train.eval_every == 0 or done == train.steps):
                 metrics |= evaluate(engine)

@@ -1,0 +1,90 @@
+"""Parameters, FLOPs and memory of a model in closed form, without building it.
+
+V vocabulary, D hidden size, L layers, H query heads, K key heads, h head dim, T tokens per row.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from nulls_dist.config.schema import DType, ModelConfig
+from nulls_dist.parallel.topology import Topology
+
+_WEIGHT_BYTES: Final[dict[DType, int]] = {"fp32": 4, "bf16": 2}
+_GRADIENT_BYTES: Final[dict[DType, int]] = {"fp32": 4, "bf16": 2 + 4}
+"""bf16: the gradient autograd makes and its float32 sum."""
+_OPTIMIZER_BYTES: Final = 3 * 4
+"""Master weight and two moments, float32."""
+_PASSES: Final = 3
+"""Forward once, backward twice as much (gradients of inputs and of weights)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCounts:
+    """Sizes of a model."""
+
+    parameters: int
+    backbone_parameters: int
+    """Everything but the sinks."""
+    sink_parameters: int
+    active_parameters: int
+    """Parameters that serve one token: the backbone and its source's sinks."""
+    flops_per_token: int
+    """Forward and backward, multiply and add counted apart. Attention as if a document filled the
+    row; the embedding look-up costs nothing. Source: PaLM (arXiv 2204.02311) appendix B, halved
+    where attention is causal."""
+
+
+def count_model(config: ModelConfig) -> ModelCounts:
+    """Count a model whose vocabulary size is resolved."""
+    width = config.hidden_size
+    attention = (2 * config.num_heads + 2 * config.num_kv_heads) * config.head_dim * width
+    mlp = 3 * width * config.num_backbone
+    embedding = config.vocab_size * width
+    norms = (2 * config.num_layers + 1) * width
+    output = 0 if config.tied_embeddings else embedding
+    backbone = config.num_layers * (attention + mlp) + embedding + output + norms
+    sinks = 3 * width * config.num_layers * config.num_experts * config.num_sinks
+    active_sinks = 3 * width * config.num_layers * config.num_active
+    multiplied = config.num_layers * (attention + mlp) + active_sinks + embedding
+    scores = 2 * config.num_layers * config.num_heads * config.head_dim * config.context_length
+    return ModelCounts(
+        parameters=backbone + sinks,
+        backbone_parameters=backbone,
+        sink_parameters=sinks,
+        active_parameters=backbone + active_sinks,
+        flops_per_token=_PASSES * (2 * multiplied + scores),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankMemory:
+    """Bytes that one rank holds whatever the batch; activations come on top."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+
+    @property
+    def total(self) -> int:
+        """Return the sum."""
+        return self.weights + self.gradients + self.optimizer
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the parts and their sum."""
+        return {**asdict(self), "total": self.total}
+
+
+def count_rank_memory(counts: ModelCounts, topology: Topology, dtype: DType) -> RankMemory:
+    """Count the state of one rank under ZeRO-1.
+
+    Every rank holds all dense parameters and the sinks of its own experts, and an equal share of
+    the optimizer state: of the dense ones over all ranks, of the sinks over their replicas.
+    """
+    local_sinks = counts.sink_parameters // topology.ep
+    held = counts.backbone_parameters + local_sinks
+    owned = counts.backbone_parameters / topology.dp + local_sinks / topology.edp
+    return RankMemory(
+        weights=held * _WEIGHT_BYTES[dtype],
+        gradients=held * _GRADIENT_BYTES[dtype],
+        optimizer=round(owned * _OPTIMIZER_BYTES),
+    )
