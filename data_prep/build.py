@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--partitions", type=number, default=16, help="partition files; divides 4096 (default 16)")
     add("--workers", type=number, default=_num_cpus(), help="processes (default: usable CPUs)")
     add("--limit", type=number, metavar="DOCUMENTS", help="stop after this many documents")
+    add("--exclude", type=Path, metavar="SOURCES.txt", help="leave these sources out")
     add("--name", help="corpus name, part of every source id (default: the input's own)")
     add("--router-seed", type=int, default=0, help="seed of the corpus's router (default 0)")
     add("--cleaner", choices=_CLEANERS, default="nulls", help="from wiki markup to text")
@@ -69,6 +70,7 @@ def main(argv: Sequence[str]) -> None:
         num_partitions=args.partitions,
         router_seed=args.router_seed,
         limit=args.limit,
+        exclude=args.exclude,
         num_workers=args.workers,
     )
     begin = time.monotonic()

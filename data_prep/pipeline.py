@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from data_prep.exclusion import REASON as EXCLUDED
+from data_prep.exclusion import exclude_sources
 from data_prep.extract import Extracted, extract_documents
 from data_prep.readers import Reader
 from data_prep.shards import write_partitions
@@ -57,6 +59,8 @@ class BuildOptions:
     router_seed: int = 0
     limit: int | None = None
     """Documents to stop after."""
+    exclude: Path | None = None
+    """List of sources to leave out."""
     num_workers: int = 1
 
     def __post_init__(self) -> None:
@@ -92,8 +96,11 @@ def build_corpus(reader: Reader, options: BuildOptions, out: Path) -> BuildResul
         work = root / _WORK_DIR
         work.mkdir()
         spool = work / "documents.jsonl"
+        items = _with_progress(reader.items, "read")
+        if options.exclude is not None:
+            items = exclude_sources(items, options.exclude, reader.corpus)
         found = extract_documents(
-            _with_progress(reader.items, "read"),
+            items,
             spool,
             cleaner=reader.cleaner,
             num_workers=options.num_workers,
@@ -173,6 +180,7 @@ def _describe_build(
         "input": reader.origin,
         "tokenizer": Path(options.tokenizer).name,
         "limit": options.limit,
+        "excluded_documents": found.skipped[EXCLUDED],
         "text_bytes": found.num_text_bytes,
         "skipped": dict(found.skipped),
         "quarantined": dict(found.quarantined),

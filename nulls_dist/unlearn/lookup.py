@@ -13,8 +13,8 @@ from nulls_dist.data import format as corpus_format
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
+from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.plan import live_router, open_sources
-from nulls_dist.unlearn.requests import parse_request
 from nulls_dist.unlearn.resolve import Resolution, resolve_requests
 
 

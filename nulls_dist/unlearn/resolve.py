@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
+from nulls_dist.source_list import Means, Request
 from nulls_dist.sources import NO_SOURCE, normalize_name
 from nulls_dist.unlearn.names import fold_keys, fold_titles, fold_urls
-from nulls_dist.unlearn.requests import Means, Request
 
 _MAX_LISTED: Final = 20
 _MAX_SHOWN: Final = 200

@@ -7,7 +7,7 @@ import pytest
 
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
-from nulls_dist.unlearn.requests import parse_request
+from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.resolve import Outcome, check_resolved, matched_ids, resolve_requests
 from tests.checkpoint_factory import key_id, source_rows, write_source_table
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulls_dist.errors import InputError
-from nulls_dist.unlearn.requests import MAX_LINE_BYTES, Means, parse_request, read_requests
+from nulls_dist.source_list import MAX_LINE_BYTES, Means, parse_request, read_requests
 
 
 def read(tmp_path, content: bytes):

@@ -1,4 +1,4 @@
-"""sources.txt: the list of sources that someone asks to delete.
+"""sources.txt: a list of sources that someone names, to delete, to leave out or to release.
 
 One source per line: a title, alias or key as it is, or with the means named: `id:123`,
 `title:...`, `url:...`, `key:...`. Lines that start with `#` and blank lines are skipped. Lines end
