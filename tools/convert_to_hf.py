@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nulls_dist.cli import CommandParser, run_command
+from nulls_dist.errors import ConfigError
 
 
 def build_parser() -> ArgumentParser:
@@ -16,15 +17,24 @@ def build_parser() -> ArgumentParser:
         examples=[
             "python tools/convert_to_hf.py RUN/checkpoints/step-00000100 OUT --form backbone",
             "python tools/convert_to_hf.py CKPT OUT --form backbone --dtype bfloat16",
+            "python tools/convert_to_hf.py CKPT OUT --form merged --sources sources.txt",
         ],
     )
     parser.add_argument("checkpoint", type=Path, help="directory of the checkpoint")
     parser.add_argument("out", type=Path, help="output directory; must not exist")
     parser.add_argument(
         "--form",
-        choices=("backbone",),
+        choices=("backbone", "merged"),
         required=True,
-        help="backbone: a plain LlamaForCausalLM without any sink",
+        help="both are a plain LlamaForCausalLM; backbone: without any sink; merged: with the "
+        "sinks of the sources in --sources (with several, every text gets the sinks of all of "
+        "them, which the model was not trained with)",
+    )
+    parser.add_argument(
+        "--sources",
+        type=Path,
+        help="for --form merged: UTF-8 text, one source per line, as for strip_sources.py; "
+        "deleted sources are refused",
     )
     parser.add_argument(
         "--dtype",
@@ -37,11 +47,24 @@ def build_parser() -> ArgumentParser:
 def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
+    if (args.form == "merged") != (args.sources is not None):
+        raise ConfigError(f"--form {args.form}: --form merged and --sources need each other")
     from nulls_dist.checkpoint.store import Checkpoint
-    from nulls_dist.export.backbone import DTYPES, export_backbone
+    from nulls_dist.export.backbone import export_backbone
+    from nulls_dist.export.llama import DTYPES
+    from nulls_dist.export.merged import export_merged
+    from nulls_dist.source_list import read_requests
+    from nulls_dist.unlearn.plan import open_sources
+    from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
 
     dtype = DTYPES[args.dtype] if args.dtype else None
-    export_backbone(Checkpoint(args.checkpoint), args.out, dtype)
+    checkpoint = Checkpoint(args.checkpoint)
+    if args.form == "backbone":
+        export_backbone(checkpoint, args.out, dtype)
+    else:
+        resolutions = resolve_requests(open_sources(checkpoint), read_requests(args.sources))
+        check_resolved(resolutions, allow_unknown=False)
+        export_merged(checkpoint, args.out, matched_ids(resolutions), dtype)
     print(args.out)
 
 

@@ -52,9 +52,9 @@ def main(argv: Sequence[str]) -> None:
     args = build_parser().parse_args(argv)
     from nulls_dist.checkpoint.format import Grade
     from nulls_dist.checkpoint.store import Checkpoint
+    from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.plan import check_budget, open_sources, plan_deletion
     from nulls_dist.unlearn.report import build_report
-    from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
     from nulls_dist.unlearn.strip import default_output, write_stripped
 

@@ -16,6 +16,8 @@ KERNEL_MULTIPLE: Final = 8
 """Grouped matrix products want row strides in multiples of 16 bytes: 8 values of bf16."""
 
 DType = Literal["fp32", "bf16"]
+Schedule = Literal["wsd", "cosine"]
+WandbMode = Literal["off", "offline", "online"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
 
 
@@ -130,6 +132,8 @@ class TrainConfig:
     """Rows per forward pass and rank."""
     save_every: int
     """Steps between checkpoints; one is always written at the last step."""
+    keep_last: int = 0
+    """Checkpoints kept, the newest ones; 0 keeps all."""
     eval_every: int
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
@@ -142,7 +146,9 @@ class TrainConfig:
             "train",
             ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows"),
         )
-        _check(self.eval_every >= 0, f"train.eval_every ({self.eval_every}) must not be negative")
+        for name in ("eval_every", "keep_last"):
+            value = getattr(self, name)
+            _check(value >= 0, f"train.{name} ({value}) must not be negative")
         _check(
             self.dtype in get_args(DType),
             f"train.dtype ({self.dtype!r}) must be one of {', '.join(get_args(DType))}",
@@ -151,14 +157,17 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """AdamW and its schedule: linear warm-up, constant, linear decay."""
+    """AdamW and its schedule."""
 
     lr: float
     """Peak learning rate, the same for sinks and backbone."""
+    schedule: Schedule = "wsd"
+    """After a linear warm-up: wsd stays constant and decays linearly at the end, cosine falls as
+    half a cosine."""
     warmup_fraction: float = 0.05
     """Share of the steps that warms up."""
     decay_fraction: float = 0.3
-    """Share of the steps, at the end, that decays."""
+    """Share of the steps, at the end, that decays; wsd only."""
     min_lr_ratio: float = 0.02
     """Lowest learning rate of the decay over `lr`."""
     beta1: float = 0.9
@@ -171,6 +180,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _check(self.lr > 0, f"optim.lr ({self.lr}) must be above 0")
+        _check(
+            self.schedule in get_args(Schedule),
+            f"optim.schedule ({self.schedule!r}) must be one of {', '.join(get_args(Schedule))}",
+        )
         _check(self.eps > 0, f"optim.eps ({self.eps}) must be above 0")
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
@@ -214,6 +227,22 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReportConfig:
+    """Where metrics go besides metrics.jsonl."""
+
+    wandb: WandbMode = "off"
+    """Weights & Biases: off, offline (files in the run directory) or online."""
+    wandb_project: str = "nulls-dist"
+
+    def __post_init__(self) -> None:
+        _check(
+            self.wandb in get_args(WandbMode),
+            f"report.wandb ({self.wandb!r}) must be one of {', '.join(get_args(WandbMode))}",
+        )
+        _check(self.wandb_project != "", "report.wandb_project must not be empty")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """A whole run, before it meets a corpus and a world size."""
 
@@ -222,6 +251,7 @@ class RunConfig:
     train: TrainConfig
     optim: OptimConfig
     parallel: ParallelConfig
+    report: ReportConfig = ReportConfig()
     seed: int = 0
     """Seed of initial values, data order and sink dropout; never of the router."""
 

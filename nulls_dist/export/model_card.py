@@ -4,6 +4,7 @@ Deleted sources are counted, never named.
 """
 
 from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from nulls_dist.checkpoint.format import CheckpointManifest, Grade
@@ -22,11 +23,9 @@ tags:
 - unlearning
 ---
 
-# Backbone of a natively unlearnable language model
+# {heading}
 
-A plain `LlamaForCausalLM`: the backbone of a model whose MLPs also had a pool of sink neurons, each
-serving a few of the training sources. This release holds no sink. What only one source said was
-learned mostly by sinks, so the backbone knows what several sources have in common.
+{about}
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -56,25 +55,43 @@ The licence of these weights is for their publisher to state (`license` above).
 
 ## Deletions
 
-- Suppressed sources: {num_suppressed}. They are never routed again in the checkpoint; their sinks
-  are not in this release, as no sink is.
+- Suppressed sources: {num_suppressed}. {suppressed}
 - Excised sources: {num_excised}. Their sinks were overwritten in the checkpoint.
 
 ## Limits
 
-Leaving the sinks out does not remove what several sources say, nor what leaked from a source into
-the backbone. Both can be measured against a model trained without the source; this card makes no
-claim about either. Each document was trained on its own, with positions counted from its first
+{limits} Each document was trained on its own, with positions counted from its first
 token, and ended by the end-of-document token; there is no token for its beginning.
 
 `provenance.json` holds the checksums of the checkpoint and of every file here.
 """
 
 
-def build_card(manifest: CheckpointManifest, model: ModelConfig, sources: SourceTable) -> str:
-    """Return the model card of a release of the backbone."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardText:
+    """What a card says of its form of release; Markdown, any text of the corpus escaped."""
+
+    heading: str
+    about: str
+    suppressed: str
+    """What this form holds of suppressed sources."""
+    limits: str
+
+
+def build_card(
+    manifest: CheckpointManifest, model: ModelConfig, sources: SourceTable, text: CardText
+) -> str:
+    """Return the model card of a release.
+
+    Args:
+        manifest: the checkpoint's.
+        model: its configuration, as released.
+        sources: of the corpus.
+        text: what is particular to the form of release.
+    """
     deleted = count_deleted(manifest)
     return _CARD.format(
+        **asdict(text),
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
         num_heads=model.num_heads,
@@ -84,7 +101,7 @@ def build_card(manifest: CheckpointManifest, model: ModelConfig, sources: Source
         vocab_size=model.vocab_size,
         context_length=model.context_length,
         sink_dropout=model.sink_dropout,
-        corpus=_cell(str(manifest.corpus.get("corpus", "unknown"))),
+        corpus=escape_cell(str(manifest.corpus.get("corpus", "unknown"))),
         num_sources=len(sources),
         step=manifest.step,
         licences=_list_licences(sources),
@@ -103,7 +120,7 @@ def _list_licences(sources: SourceTable) -> str:
     counted = sources.table.column("licence").value_counts().to_pylist()
     counts = Counter({entry["values"]: entry["counts"] for entry in counted})
     lines = [
-        f"- {_cell(licence) or 'not recorded'}: {number} sources"
+        f"- {escape_cell(licence) or 'not recorded'}: {number} sources"
         for licence, number in counts.most_common(_MAX_LICENCES)
     ]
     if len(counts) > _MAX_LICENCES:
@@ -111,6 +128,6 @@ def _list_licences(sources: SourceTable) -> str:
     return "\n".join(lines)
 
 
-def _cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Return a text from the corpus as one line that cannot break the card's markup."""
     return " ".join(text.split()).translate({ord(mark): f"\\{mark}" for mark in "|<>[]`*_"})

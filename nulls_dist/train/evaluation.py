@@ -11,6 +11,7 @@ from nulls_dist import hashing
 from nulls_dist.data.batches import Microbatch
 from nulls_dist.hashing import U64Array
 from nulls_dist.model.gpt import token_losses
+from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.run import Run
 from nulls_dist.train.step import sum_over_ranks, to_device
 
@@ -19,7 +20,7 @@ _EVAL_SEED_OFFSET: Final = 1_000_003
 _PLACEBO_DOMAIN: Final = 4
 
 
-class StateEvaluator:
+class StateEvaluator(Hook):
     """Evaluates the same rows of the training corpus every time it is called.
 
     The rows are documents the model trains on: the distance between "on" and "off" tells how much
@@ -45,8 +46,13 @@ class StateEvaluator:
             batches.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)
         ]
 
+    def after_step(self, event: StepEvent) -> None:
+        """Add the losses to the metrics every `train.eval_every` steps and after the last."""
+        if event.step % self._run.config.train.eval_every == 0 or event.is_last:
+            event.metrics.update(self.evaluate(event.engine))
+
     @torch.no_grad()
-    def __call__(self, engine: Any) -> dict[str, float]:
+    def evaluate(self, engine: Any) -> dict[str, float]:
         """Return "eval/loss_STATE_nats" for every state, equal on all ranks."""
         engine.eval()
         metrics = {}

@@ -68,6 +68,7 @@ def train_job(
         from nulls_dist.train.loop import fit, write_outcome
         from nulls_dist.train.provenance import describe_run
         from nulls_dist.train.run import assemble_run
+        from nulls_dist.train.standard_hooks import standard_hooks
 
         run = assemble_run(
             config,
@@ -87,7 +88,8 @@ def train_job(
             durable.write_json(run_dir / RUN_FILE, describe_run(run))
             _describe(run.config, topology.to_dict(), checkpoint)
         try:
-            outcome = fit(run, engine, stop)
+            with standard_hooks(run) as hooks:
+                outcome = fit(run, engine, stop, hooks)
         except BaseException:
             write_outcome(run, "failed")
             raise

@@ -3,16 +3,14 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from nulls_dist import durable
 from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.errors import NullsError
 from nulls_dist.train.checkpointing import save_checkpoint
-from nulls_dist.train.evaluation import StateEvaluator
-from nulls_dist.train.metrics import MetricsLog, ProgressLine
+from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.run import Run
 from nulls_dist.train.schedule import learning_rate
 from nulls_dist.train.signals import StopRequest
@@ -21,11 +19,11 @@ from nulls_dist.train.step import StepResult, train_step
 logger = logging.getLogger(__name__)
 
 OUTCOME_FILE: Final = "outcome"
-HEARTBEAT_FILE: Final = "heartbeat"
-METRICS_FILE: Final = "metrics.jsonl"
 
 
-def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
+def fit(
+    run: Run, engine: Any, stop: StopRequest, hooks: Sequence[Hook]
+) -> Literal["done", "stopped"]:
     """Train from the run's first step to its last.
 
     A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
@@ -38,45 +36,52 @@ def fit(run: Run, engine: Any, stop: StopRequest) -> Literal["done", "stopped"]:
         NullsError: the loss or the gradient is not finite.
     """
     train = run.config.train
-    batches = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
-    evaluate = StateEvaluator(run) if train.eval_every else None
-    with _reporting(run) as report:
-        for step in range(run.first_step, train.steps):
-            started = time.monotonic()
-            result = train_step(
-                run,
-                engine,
-                _microbatches(run, batches, step),
-                step=step,
-                learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
-                stop_requested=stop.requested,
-            )
-            done = step + 1
-            _check_finite(result, done)
-            metrics = _step_metrics(run, result, done, time.monotonic() - started)
-            if evaluate and (done % train.eval_every == 0 or done == train.steps):
-                metrics |= evaluate(engine)
-            report(metrics)
-            if done % train.save_every == 0 or done == train.steps or result.stop_requested:
-                save_checkpoint(run, engine, done)
-            if result.stop_requested and done < train.steps:
-                return "stopped"
+    stream = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
+    for step in range(run.first_step, train.steps):
+        started = time.monotonic()
+        batches = _microbatches(run, stream, step)
+        result = train_step(
+            run,
+            engine,
+            batches,
+            step=step,
+            learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
+            stop_requested=stop.requested,
+        )
+        done = step + 1
+        _check_finite(result, done)
+        is_last = done == train.steps
+        event = StepEvent(
+            step=done,
+            is_last=is_last,
+            batches=batches,
+            metrics=_step_metrics(run, result, done, time.monotonic() - started),
+            engine=engine,
+        )
+        for hook in hooks:
+            hook.after_step(event)
+        if done % train.save_every == 0 or is_last or result.stop_requested:
+            root = save_checkpoint(run, engine, done)
+            for hook in hooks:
+                hook.after_checkpoint(root, done)
+        if result.stop_requested and not is_last:
+            return "stopped"
     if run.first_step >= train.steps:
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
         save_checkpoint(run, engine, run.first_step)
     return "done"
 
 
-def _microbatches(run: Run, batches: GlobalBatches, step: int) -> list[Microbatch]:
+def _microbatches(run: Run, stream: GlobalBatches, step: int) -> list[Microbatch]:
     topology = run.groups.topology
-    rows = batches.rank_rows(
+    rows = stream.rank_rows(
         step - run.first_data_step,
         experts=topology.local_experts,
         replica=topology.edp_rank,
         num_replicas=topology.edp,
     )
     size = run.config.train.micro_batch_rows
-    return [batches.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
+    return [stream.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
 
 
 def _check_finite(result: StepResult, step: int) -> None:
@@ -100,26 +105,6 @@ def _step_metrics(run: Run, result: StepResult, done: int, seconds: float) -> di
         "perf/step_s": seconds,
         "perf/tokens_per_s": tokens_per_step / seconds,
     }
-
-
-@contextmanager
-def _reporting(run: Run) -> Iterator[Any]:
-    """Yield a function that takes a step's metrics; rank 0 reports, the others stay silent."""
-    if run.groups.topology.rank != 0:
-        yield lambda metrics: None
-        return
-    log = MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step)
-    progress = ProgressLine(steps=run.config.train.steps, first_step=run.first_step)
-
-    def report(metrics: dict[str, Any]) -> None:
-        log.write(metrics)
-        progress.update(metrics)
-        (run.run_dir / HEARTBEAT_FILE).touch()
-
-    try:
-        yield report
-    finally:
-        log.close()
 
 
 def write_outcome(run: Run, outcome: str) -> None:

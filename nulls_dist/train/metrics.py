@@ -4,12 +4,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from nulls_dist import durable
+from nulls_dist.train.hooks import Hook, StepEvent
 
 
-class MetricsLog:
+class MetricsLog(Hook):
     """Appends to metrics.jsonl; a resumed run first drops the lines it will write again."""
 
     def __init__(self, path: Path, *, first_step: int) -> None:
@@ -21,9 +21,9 @@ class MetricsLog:
         durable.write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
-    def write(self, metrics: dict[str, Any]) -> None:
+    def after_step(self, event: StepEvent) -> None:
         """Append one step's metrics and hand them to the operating system at once."""
-        self._file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self._file.write(json.dumps(event.metrics, allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ def _step_of(line: str) -> float:
         return float("inf")  # the torn last line of a life that was killed
 
 
-class ProgressLine:
+class ProgressLine(Hook):
     """One line on stderr: rewritten on a terminal, printed now and then elsewhere."""
 
     def __init__(self, *, steps: int, first_step: int, lines: int = 10) -> None:
@@ -49,11 +49,10 @@ class ProgressLine:
         self._terminal = sys.stderr.isatty()
         self._start = time.monotonic()
 
-    def update(self, metrics: dict[str, Any]) -> None:
+    def after_step(self, event: StepEvent) -> None:
         """Show a step's metrics."""
-        step = metrics["step"]
-        last = step == self._steps
-        if not (self._terminal or step % self._every == 0 or last):
+        metrics, step = event.metrics, event.step
+        if not (self._terminal or step % self._every == 0 or event.is_last):
             return
         elapsed = time.monotonic() - self._start
         remaining = elapsed / (step - self._first_step) * (self._steps - step)
@@ -63,6 +62,6 @@ class ProgressLine:
             f"{metrics['perf/tokens_per_s']:,.0f} tokens/s  {remaining:.0f} s left"
         )
         sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
-        if self._terminal and last:
+        if self._terminal and event.is_last:
             sys.stderr.write("\n")
         sys.stderr.flush()

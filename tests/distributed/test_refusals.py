@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from safetensors.torch import load_file
 
@@ -119,17 +118,17 @@ def test_a_damaged_checkpoint_does_not_train(
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize("learning_rate", ["1e30", "1e39"])
 def test_a_run_that_diverges_fails_and_saves_no_weights_that_are_not_finite(
-    learning_rate: str, corpus: Path, settings: dict[str, object], tmp_path: Path
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """At 1e30 the second loss is not finite; at 1e39 the first update already overflows."""
     run_dir = tmp_path / "run"
-    arguments = pretrain_arguments(corpus, run_dir, {**settings, "optim.lr": learning_rate})
+    arguments = pretrain_arguments(corpus, run_dir, {**settings, "optim.lr": 1e30})
     assert run_command(pretrain, arguments) == 1
+    assert "error: step 2: loss" in capsys.readouterr().err
     assert (run_dir / "outcome").read_text() == "failed\n"
-    saved = list_checkpoints(run_dir)
-    assert len(saved) == (1 if learning_rate == "1e30" else 0)
-    for checkpoint in saved:
-        state = read_state(checkpoint)
-        assert all(np.isfinite(value.numpy()).all() for value in state.values())
+    (saved,) = list_checkpoints(run_dir)
+    assert saved.name == "step-00000001"
+    assert all(value.isfinite().all() for value in read_state(saved).values())

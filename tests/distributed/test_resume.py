@@ -113,10 +113,9 @@ def test_a_finished_run_has_nothing_to_do(
     assert len(list_checkpoints(run_dir)) == settings["train.steps"]
 
 
-def test_a_run_that_dropped_out_at_step_1_repeats_itself(
+def test_two_runs_of_one_command_are_equal_to_the_last_byte(
     corpus: Path, one_process: Path, settings: dict[str, int], tmp_path: Path
 ) -> None:
-    """Two lives in different processes, from nothing: equal to the last byte."""
     pretrain(pretrain_arguments(corpus, tmp_path / "run", settings))
     check_ended_like(tmp_path / "run", one_process, settings["train.steps"])
 

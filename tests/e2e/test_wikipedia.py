@@ -96,7 +96,9 @@ def test_the_released_backbone_loads_without_remote_code_and_equals_ours(strippe
     model = AutoModelForCausalLM.from_pretrained(release, local_files_only=True)
     assert type(model) is LlamaForCausalLM
     tokenizer = AutoTokenizer.from_pretrained(release, local_files_only=True)
-    text = "Alabama is a state in the southeastern region of the United States (1819).\n\u00e9\u6f22"
+    text = (
+        "Alabama is a state in the southeastern region of the United States (1819).\n\u00e9\u6f22"
+    )
     record = TokenizerRecord(**Checkpoint(stripped).manifest.tokenizer)
     ids = load_tokenizer(stripped, record).encode(text)
     assert tokenizer(text)["input_ids"] == ids

@@ -105,7 +105,9 @@ def test_positive_numbers_are_parsed(text, number):
     assert parse("--count", text) == number
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "+1", "1.0", "1e3", " 1", "1_000", "", "\u00b2", "\u0663"])
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "+1", "1.0", "1e3", " 1", "1_000", "", "\u00b2", "\u0663"]
+)
 def test_other_numbers_are_usage_errors_that_name_the_option(text, capsys):
     with pytest.raises(argparse.ArgumentTypeError, match="whole number of at least 1"):
         positive_int(text)

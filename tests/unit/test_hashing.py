@@ -42,8 +42,12 @@ def test_mix_gives_the_first_outputs_of_splitmix64():
     assert hashing.mix(states).tolist() == expected
 
 
-@given(st.lists(U64, min_size=1, max_size=8), st.integers(-(2**70), 2**70), st.integers(0, 4),
-       st.integers(0, 2**40))
+@given(
+    st.lists(U64, min_size=1, max_size=8),
+    st.integers(-(2**70), 2**70),
+    st.integers(0, 4),
+    st.integers(0, 2**40),
+)
 def test_keys_of_numpy_and_torch_follow_the_specification(ids, seed, domain, layer):
     source_ids = np.array(ids, dtype=np.uint64)
     keys = hashing.key(source_ids, seed=seed, domain=domain, layer=layer)

@@ -74,13 +74,19 @@ def test_other_seeds_and_names_give_unrelated_values(change):
 def test_values_are_frozen_bit_for_bit():
     rows = [0, 1, 2**32 - 1]
     values = draw(rows, seed=5, name="w", width=3, std=0.5)
-    assert [[value.hex() for value in row] for row in values.tolist()] == [["0x1.8215be0000000p-4", "-0x1.5049da0000000p-4", "-0x1.144d7e0000000p-2"], ["-0x1.3c36dc0000000p-1", "-0x1.6f94960000000p-1", "0x1.0c90060000000p-2"], ["0x1.529dae0000000p-5", "0x1.e043e40000000p-3", "0x1.855f860000000p-2"]]
+    assert [[value.hex() for value in row] for row in values.tolist()] == [
+        ["0x1.8215be0000000p-4", "-0x1.5049da0000000p-4", "-0x1.144d7e0000000p-2"],
+        ["-0x1.3c36dc0000000p-1", "-0x1.6f94960000000p-1", "0x1.0c90060000000p-2"],
+        ["0x1.529dae0000000p-5", "0x1.e043e40000000p-3", "0x1.855f860000000p-2"],
+    ]
 
 
 def test_values_follow_the_written_definition():
     rows, seed, name = [0, 7, 3839, 2**31], -3, "decoder.layers.31.mlp.sinks.down"
     values = draw(rows, seed=seed, name=name, width=5)
-    expected = [[value_in_words(seed, name, row, column, STD) for column in range(5)] for row in rows]
+    expected = [
+        [value_in_words(seed, name, row, column, STD) for column in range(5)] for row in rows
+    ]
     torch.testing.assert_close(values, torch.tensor(expected), rtol=3e-7, atol=0)
 
 

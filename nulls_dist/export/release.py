@@ -1,0 +1,118 @@
+"""The writer that all forms of release share: a directory for Hugging Face's readers.
+
+config.json, generation_config.json, model*.safetensors, tokenizer files
+README.md          model card
+provenance.json    where the weights come from, and a checksum of every file
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from nulls_dist import __version__
+from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS, MANIFEST_FILE, SOURCES_FILE
+from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.config.schema import ModelConfig
+from nulls_dist.data.format import TokenizerRecord
+from nulls_dist.data.source_table import SourceTable
+from nulls_dist.durable import new_directory, record_file, sha256_file, write_json, write_text
+from nulls_dist.errors import InputError, IntegrityError
+from nulls_dist.export.hf_mapping import hf_names
+from nulls_dist.export.hf_tokenizer import export_tokenizer
+from nulls_dist.export.llama import (
+    MAX_SHARD_BYTES,
+    ReadTensor,
+    check_weights,
+    llama_config,
+    write_weights,
+)
+from nulls_dist.export.model_card import CardText, build_card, count_deleted
+
+PROVENANCE_FILE: Final = "provenance.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What sets a release apart from others of its checkpoint."""
+
+    model: ModelConfig
+    """The checkpoint's, but with the released MLPs' neurons as its backbone neurons."""
+    read: ReadTensor
+    card: CardText
+    provenance: dict[str, Any]
+    """Its form, and whatever only this form records."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseOptions:
+    """How the weights are written."""
+
+    dtype: torch.dtype | None = None
+    """Of the released weights; that of the checkpoint by default."""
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    """Size from which weights are cut into several files."""
+
+
+def write_release(
+    checkpoint: Checkpoint, release: Release, out: Path, options: ReleaseOptions
+) -> None:
+    """Write a release, verified, whole or not at all.
+
+    Args:
+        checkpoint: its source.
+        release: what to write.
+        out: a directory that does not exist yet, outside the checkpoint.
+        options: how to write it.
+
+    Raises:
+        InputError: `out` exists or lies inside the checkpoint.
+        IntegrityError: the checkpoint is damaged or does not fit its model.
+    """
+    if out.resolve().is_relative_to(checkpoint.root.resolve()):
+        raise InputError(f"{out} lies inside {checkpoint.root}, which is not touched; name another")
+    model = release.model
+    weights = checkpoint.tensors(BACKBONE_WEIGHTS)
+    if different := set(weights.names()) ^ set(hf_names(model)):
+        raise IntegrityError(f"{weights.path}: tensors without a counterpart: {sorted(different)}")
+    dtype = options.dtype or weights.dtype(weights.names()[0])
+    tokenizer = _tokenizer_of(checkpoint)
+    tokenizer_dir = checkpoint.path(tokenizer.file).parent
+    sources = SourceTable(checkpoint.path(SOURCES_FILE))
+    with new_directory(out) as partial:
+        write_json(partial / "config.json", llama_config(model, tokenizer, dtype))
+        write_json(
+            partial / "generation_config.json",
+            {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.eos_id},
+        )
+        write_weights(partial, release.read, model, dtype, options.max_shard_bytes)
+        check_weights(partial, release.read, model, dtype)
+        export_tokenizer(tokenizer_dir, tokenizer, partial, model_max_length=model.context_length)
+        card = build_card(checkpoint.manifest, model, sources, release.card)
+        write_text(partial / "README.md", card)
+        provenance = release.provenance | _origin(checkpoint, partial)
+        write_json(partial / PROVENANCE_FILE, provenance)
+
+
+def _tokenizer_of(checkpoint: Checkpoint) -> TokenizerRecord:
+    try:
+        return TokenizerRecord(**checkpoint.manifest.tokenizer)
+    except TypeError as error:
+        raise IntegrityError(f"{checkpoint.root / MANIFEST_FILE}: tokenizer: {error}") from error
+
+
+def _origin(checkpoint: Checkpoint, out: Path) -> dict[str, Any]:
+    """Describe the origin of a release without naming any deleted source."""
+    manifest = checkpoint.manifest
+    return {
+        "nulls_dist": __version__,
+        "checkpoint_manifest_sha256": sha256_file(checkpoint.root / MANIFEST_FILE),
+        "step": manifest.step,
+        "corpus": manifest.corpus,
+        "router": manifest.router.to_dict(),
+        "num_deleted_sources": count_deleted(manifest),
+        "files": [
+            asdict(record_file(out, path.name)) for path in sorted(out.iterdir()) if path.is_file()
+        ],
+    }

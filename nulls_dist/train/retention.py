@@ -1,0 +1,30 @@
+"""Checkpoints of a run are removed when enough newer ones exist."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from nulls_dist import durable
+from nulls_dist.checkpoint.store import list_checkpoints
+from nulls_dist.train.hooks import Hook
+
+logger = logging.getLogger(__name__)
+
+
+class Retention(Hook):
+    """Keeps the newest checkpoints; others disappear whole, after a newer one is published."""
+
+    def __init__(self, run_dir: Path, keep_last: int) -> None:
+        """Keep `keep_last` checkpoints, at least 1."""
+        assert keep_last >= 1, "the newest checkpoint is never removed"
+        self._run_dir = run_dir
+        self._keep_last = keep_last
+
+    def after_checkpoint(self, root: Path, step: int) -> None:
+        """Remove what is older than the newest ones."""
+        for old in list_checkpoints(self._run_dir)[: -self._keep_last]:
+            leaving = durable.partial_directory(old)
+            shutil.rmtree(leaving, ignore_errors=True)
+            old.rename(leaving)  # under a dot-name it is no checkpoint any more
+            shutil.rmtree(leaving)
+            logger.info("removed %s: train.keep_last is %d", old.name, self._keep_last)

@@ -1,0 +1,87 @@
+"""Where in a sink expert's files the rows of given sinks lie, byte by byte.
+
+A safetensors file is 8 bytes with the length of its header, the header (JSON: type, shape and
+offsets of each tensor), and the data. A tensor is stored whole and row by row, so a row's place
+follows from the header alone.
+
+Dimensions: L layers, R sinks per layer, M ranges.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nulls_dist.checkpoint.store import TensorFile
+from nulls_dist.config.schema import ModelConfig
+from nulls_dist.unlearn.excise import pieces_of
+
+_HEADER_LENGTH_BYTES: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRows:
+    """The part of one tensor that belongs to given sinks."""
+
+    tensor: str
+    kind: str
+    """weight, master or a moment."""
+    layer: int
+    part: str
+    """gate, up or down."""
+    dtype: str
+    ranges: tuple[tuple[int, int], ...]
+    """Bytes [begin, end) of the file, ascending, neither touching nor overlapping."""
+
+
+def locate_rows(
+    file: TensorFile, model: ModelConfig, rows: npt.NDArray[np.int64]
+) -> Iterator[StoredRows]:
+    """Yield where the rows of some sinks lie; tensors that hold none of them are left out.
+
+    Args:
+        file: weights or optimizer file of a sink expert.
+        model: the checkpoint's.
+        rows: (L, R) sinks of each layer, numbered inside the expert, ascending.
+
+    Raises:
+        IntegrityError: a tensor does not fit the model.
+    """
+    header, data_begin = read_header(file.path)
+    width = model.hidden_size
+    for piece in pieces_of(file, model):
+        spans = rows[piece.layer][:, None] * width + np.array([0, width]) - piece.start
+        spans = spans.clip(0, piece.length)
+        spans = _coalesce(spans[spans[:, 0] < spans[:, 1]])
+        if len(spans):
+            begin = data_begin + header[piece.name]["data_offsets"][0]
+            yield StoredRows(
+                tensor=piece.name,
+                kind=piece.kind,
+                layer=piece.layer,
+                part=piece.part,
+                dtype=str(piece.dtype).removeprefix("torch."),
+                ranges=tuple(map(tuple, (spans * piece.dtype.itemsize + begin).tolist())),
+            )
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return a safetensors file's header and where its data begins."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header, _HEADER_LENGTH_BYTES + length
+
+
+def _coalesce(spans: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Join spans that touch: (R, 2) begins and ends, ascending, -> (M, 2)."""
+    if not len(spans):
+        return spans
+    is_apart = spans[1:, 0] != spans[:-1, 1]
+    begins = spans[np.append(True, is_apart), 0]
+    ends = spans[np.append(is_apart, True), 1]
+    return np.stack([begins, ends], axis=1)
