@@ -39,6 +39,9 @@ PROMISED_COMMANDS = [
     "python tools/verify_checkpoint.py ckpt",
     "python tools/lookup_source.py ckpt Alabama id:12 --json",
     "python tools/convert_to_hf.py ckpt out --form backbone",
+    "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
+    "python tools/build_manifests.py ckpt sources.txt --out manifests",
+    "python tools/build_manifests.py ckpt --out manifests --all",
     "python tools/demo.py",
     "python tools/demo.py --fast --out demo-out",
 ]

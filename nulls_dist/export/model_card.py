@@ -60,8 +60,10 @@ The licence of these weights is for their publisher to state (`license` above).
 
 ## Limits
 
-{limits} Each document was trained on its own, with positions counted from its first
-token, and ended by the end-of-document token; there is no token for its beginning.
+{limits}
+
+Each document was trained on its own, with positions counted from its first token, and ended by the
+end-of-document token; there is no token for its beginning.
 
 `provenance.json` holds the checksums of the checkpoint and of every file here.
 """

@@ -1,8 +1,6 @@
-"""The composition root: every part of a training job, constructed in one place and order."""
+"""A training job as a process: its place among the others, its lock, its outcome."""
 
 import fcntl
-import json
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,8 +8,6 @@ from typing import Any
 
 import torch.distributed as dist
 
-from nulls_dist import durable
-from nulls_dist.checkpoint.format import RUN_FILE
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import RunConfig
@@ -21,9 +17,8 @@ from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import resolve_topology
+from nulls_dist.train.outcome import OUTCOME_FILE, write_outcome
 from nulls_dist.train.signals import StopRequest
-
-logger = logging.getLogger(__name__)
 
 
 def train_job(
@@ -53,75 +48,68 @@ def train_job(
     """
     topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
     corpus = Corpus(corpus_dir)
-    checkpoint = find_checkpoint(run_dir, resume)
+    found = find_checkpoint(run_dir, resume)
     accelerator = select_accelerator(launch.local_rank)
     with ExitStack() as stack:
+        stack.enter_context(quiet_libraries())
         if launch.rank == 0:
             stack.enter_context(_locked(run_dir))
         stack.enter_context(process_group(launch, accelerator))
+        checkpoint = _agree_on(found)
         groups = stack.enter_context(model_parallel(topology))
-        stack.enter_context(quiet_libraries())
         # Megatron and DeepSpeed are imported after the accelerator is chosen.
-        from nulls_dist.model.gpt import build_model, initialize
-        from nulls_dist.train.checkpointing import drop_partial, restore
-        from nulls_dist.train.engine import build_engine
-        from nulls_dist.train.loop import fit, write_outcome
-        from nulls_dist.train.provenance import describe_run
-        from nulls_dist.train.run import assemble_run
-        from nulls_dist.train.standard_hooks import standard_hooks
+        from nulls_dist.train.build import build_and_fit
 
-        run = assemble_run(
-            config,
-            run_dir=run_dir,
-            corpus=corpus,
-            groups=groups,
-            checkpoint=checkpoint,
-            allow_new_corpus=resume not in ("auto", "none"),
-        )
-        model = build_model(run.config.model, topology, accelerator.device)
-        initialize(model, run.config.model, topology, config.seed)
-        engine = build_engine(model, run.config, groups, deepspeed_file)
-        if checkpoint is not None:
-            restore(run, engine, checkpoint)
-        if launch.rank == 0:
-            drop_partial(run_dir)
-            durable.write_json(run_dir / RUN_FILE, describe_run(run))
-            _describe(run.config, topology.to_dict(), checkpoint)
         try:
-            with standard_hooks(run) as hooks:
-                outcome = fit(run, engine, stop, hooks)
+            outcome = build_and_fit(
+                config,
+                corpus=corpus,
+                run_dir=run_dir,
+                checkpoint=checkpoint,
+                allow_new_corpus=resume not in ("auto", "none"),
+                deepspeed_file=deepspeed_file,
+                groups=groups,
+                accelerator=accelerator,
+                stop=stop,
+            )
         except BaseException:
-            write_outcome(run, "failed")
+            write_outcome(run_dir, "failed")
             raise
         if launch.rank == 0:
-            write_outcome(run, outcome)
+            write_outcome(run_dir, outcome)
         dist.barrier()  # a launcher may end all ranks when the first one leaves
     if outcome == "stopped":
         raise TemporaryError("asked to stop: saved; run the same command again to continue")
 
 
-def find_checkpoint(run_dir: Path, resume: str) -> Checkpoint | None:
+def find_checkpoint(run_dir: Path, resume: str) -> Path | None:
     """Return the checkpoint that a run continues from.
 
     Raises:
         ConfigError: the run directory is used where it must not be.
-        InputError: the named checkpoint is none.
     """
     own = list_checkpoints(run_dir)
     if resume == "auto":
-        return Checkpoint(own[-1]) if own else None
+        return own[-1] if own else None
     if own or (run_dir / "metrics.jsonl").exists():
         raise ConfigError(
             f"--resume {resume}: run directory {run_dir} is used (it has "
             f"{own[-1].name if own else 'metrics'}); name a new one, or continue it with "
             "--resume auto"
         )
-    return None if resume == "none" else Checkpoint(Path(resume))
+    return None if resume == "none" else Path(resume)
+
+
+def _agree_on(found: Path | None) -> Checkpoint | None:
+    """Open the checkpoint that rank 0 found: on a slow file system others may see an older one."""
+    choice = [found]
+    dist.broadcast_object_list(choice, src=0)
+    return None if choice[0] is None else Checkpoint(choice[0])
 
 
 @contextmanager
 def _locked(run_dir: Path) -> Iterator[None]:
-    """Hold a run directory for this process.
+    """Hold a run directory for this process and forget how the life before ended.
 
     Raises:
         LockedError: another process trains there.
@@ -132,18 +120,5 @@ def _locked(run_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise LockedError(f"{run_dir}: another process trains in this directory") from None
+        (run_dir / OUTCOME_FILE).unlink(missing_ok=True)
         yield
-
-
-def _describe(config: RunConfig, degrees: dict[str, int], checkpoint: Checkpoint | None) -> None:
-    start = "new run" if checkpoint is None else f"continuing {checkpoint.root}"
-    logger.info(
-        "%s: %s, seed %d, %s, %d rows of %d tokens per step, %s",
-        config.preset,
-        start,
-        config.seed,
-        json.dumps(degrees),
-        config.train.global_batch_rows,
-        config.model.context_length,
-        config.train.dtype,
-    )

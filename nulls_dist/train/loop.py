@@ -4,9 +4,8 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from nulls_dist import durable
 from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.errors import NullsError
 from nulls_dist.train.checkpointing import save_checkpoint
@@ -17,8 +16,6 @@ from nulls_dist.train.signals import StopRequest
 from nulls_dist.train.step import StepResult, train_step
 
 logger = logging.getLogger(__name__)
-
-OUTCOME_FILE: Final = "outcome"
 
 
 def fit(
@@ -105,8 +102,3 @@ def _step_metrics(run: Run, result: StepResult, done: int, seconds: float) -> di
         "perf/step_s": seconds,
         "perf/tokens_per_s": tokens_per_step / seconds,
     }
-
-
-def write_outcome(run: Run, outcome: str) -> None:
-    """Say in one word how the run ended, for the script that started it."""
-    durable.write_text(run.run_dir / OUTCOME_FILE, f"{outcome}\n")

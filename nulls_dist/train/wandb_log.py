@@ -33,7 +33,7 @@ class WandbLog(Hook):
             resume="allow",
             dir=run.run_dir,
             config=describe_run(run),
-            mode=run.config.report.wandb,
+            mode="offline" if run.config.report.wandb == "offline" else "online",
             settings=wandb.Settings(silent=True),
         )
 

@@ -1,0 +1,83 @@
+"""The composition root: every part of a training run, constructed in one place and order."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from nulls_dist import durable
+from nulls_dist.checkpoint.format import RUN_FILE
+from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.config.schema import RunConfig
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.model.gpt import build_model, initialize
+from nulls_dist.parallel.accelerator import Accelerator
+from nulls_dist.parallel.groups import Groups
+from nulls_dist.train.checkpointing import drop_partial, restore
+from nulls_dist.train.engine import build_engine
+from nulls_dist.train.loop import fit
+from nulls_dist.train.provenance import describe_run
+from nulls_dist.train.run import Run, assemble_run
+from nulls_dist.train.signals import StopRequest
+from nulls_dist.train.standard_hooks import standard_hooks
+
+logger = logging.getLogger(__name__)
+
+
+def build_and_fit(
+    config: RunConfig,
+    *,
+    corpus: Corpus,
+    run_dir: Path,
+    checkpoint: Checkpoint | None,
+    allow_new_corpus: bool,
+    deepspeed_file: dict[str, Any],
+    groups: Groups,
+    accelerator: Accelerator,
+    stop: StopRequest,
+) -> Literal["done", "stopped"]:
+    """Build a run from its parts, train it and say how it ended.
+
+    Args:
+        config: the run's configuration.
+        corpus: what to train on.
+        run_dir: where metrics and checkpoints go.
+        checkpoint: what to continue from, if anything.
+        allow_new_corpus: whether the corpus may be another build than the checkpoint's.
+        deepspeed_file: content of the DeepSpeed file.
+        groups: the ranks.
+        accelerator: this rank's device.
+        stop: set by a signal.
+    """
+    run = assemble_run(
+        config,
+        run_dir=run_dir,
+        corpus=corpus,
+        groups=groups,
+        checkpoint=checkpoint,
+        allow_new_corpus=allow_new_corpus,
+    )
+    model = build_model(run.config.model, groups.topology, accelerator.device)
+    initialize(model, run.config.model, groups.topology, config.seed)
+    engine = build_engine(model, run.config, groups, deepspeed_file)
+    if checkpoint is not None:
+        restore(run, engine, checkpoint)
+    if groups.topology.rank == 0:
+        drop_partial(run_dir)
+        durable.write_json(run_dir / RUN_FILE, describe_run(run))
+        _announce(run, checkpoint)
+    with standard_hooks(run) as hooks:
+        return fit(run, engine, stop, hooks)
+
+
+def _announce(run: Run, checkpoint: Checkpoint | None) -> None:
+    logger.info(
+        "%s: %s, seed %d, %s, %d rows of %d tokens per step, %s",
+        run.config.preset,
+        "new run" if checkpoint is None else f"continuing {checkpoint.root}",
+        run.config.seed,
+        json.dumps(run.groups.topology.to_dict()),
+        run.config.train.global_batch_rows,
+        run.config.model.context_length,
+        run.config.train.dtype,
+    )
