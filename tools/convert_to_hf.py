@@ -47,8 +47,10 @@ def build_parser() -> ArgumentParser:
 def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
-    if (args.form == "merged") != (args.sources is not None):
-        raise ConfigError(f"--form {args.form}: --form merged and --sources need each other")
+    if args.form == "merged" and not args.sources:
+        raise ConfigError("--form merged needs --sources: a file with one source per line")
+    if args.form != "merged" and args.sources:
+        raise ConfigError(f"--sources is for --form merged; --form {args.form} has no sinks")
     from nulls_dist.checkpoint.store import Checkpoint
     from nulls_dist.export.backbone import export_backbone
     from nulls_dist.export.llama import DTYPES

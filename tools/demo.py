@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="demo.py",
         summary=(
             "Build a corpus, pretrain a model on it with two processes, delete 5 percent of its\n"
-            "sources, release it, and show what it knows before and after. Needs no GPU."
+            "sources, train another model without them, and show what each knows. Needs no GPU."
         ),
         examples=("python tools/demo.py", "python tools/demo.py --fast --out /tmp/demo"),
     )
@@ -41,9 +41,9 @@ def main(argv: Sequence[str]) -> None:
         shutil.rmtree(args.out)
     args.out.mkdir(parents=True)
     (args.out / _MARK).touch()
-    from nulls_dist.benchmark.demo import FAST, FULL, Demo
+    from nulls_dist.benchmark.demo import FAST, FULL, run_demo
 
-    Demo(FAST if args.fast else FULL, args.out).run()
+    run_demo(FAST if args.fast else FULL, args.out)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,12 @@ class FactTable:
         """Return the kinds of facts in reading order."""
         return list(next(iter(self.scores.values())))
 
+    def mean(self, state: State, *prefixes: str) -> float:
+        """Return the share of right answers over all kinds that begin with one of some words."""
+        scores = [score for kind, score in self.scores[state].items() if kind.startswith(prefixes)]
+        right = sum(score.accuracy * score.num_probes for score in scores)
+        return right / sum(score.num_probes for score in scores)
+
 
 def kind_of(probe: Probe) -> str:
     """Return the row of the table that a probe counts in."""

@@ -5,8 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nulls_dist.benchmark.fact_table import FactTable
+from nulls_dist.eval.states import State
 
-_COLOURS: Final = ("#1b6ca8", "#e07a1f", "#7a7a7a", "#b9b9b9", "#3a9d5d")
+_COLOURS: Final = ("#1b6ca8", "#e07a1f", "#8a8a8a")
+_WIDTH: Final = 7.6
+
+Bars = Sequence[tuple[str, FactTable, State]]
+"""Label, table and state of each group of bars."""
 
 
 def _svg(figure: Any) -> str:
@@ -15,52 +20,47 @@ def _svg(figure: Any) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _new_figure(width: float, height: float) -> tuple[Any, Any]:
+def _new_figure(height: float, columns: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # heavy, and needed for reports only
 
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.subplots(1, columns, sharey=True)
+    for each in axes if columns > 1 else [axes]:
+        each.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def plot_losses(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Draw training loss and the evaluation losses per state over steps."""
-    figure, axes = _new_figure(7.5, 3.0)
-    steps = [line["step"] for line in metrics]
-    axes.plot(
-        steps,
-        [line["train/loss_nats"] for line in metrics],
-        color=_COLOURS[0],
-        linewidth=0.8,
-        alpha=0.6,
-        label="training",
-    )
-    for colour, state in zip(_COLOURS[1:], ("on", "off", "placebo"), strict=False):
-        key = f"eval/loss_{state}_nats"
-        points = [(line["step"], line[key]) for line in metrics if key in line]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"sinks {state}")
-    axes.set(xlabel="optimizer step", ylabel="loss (nats per token)")
-    axes.legend(frameon=False)
+def plot_losses(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Draw the training loss of each run, and its evaluation losses with sinks on and off."""
+    figure, panels = _new_figure(2.9, columns=len(runs))
+    for axes, (title, metrics) in zip(panels, runs.items(), strict=True):
+        steps = [line["step"] for line in metrics]
+        losses = [line["train/loss_nats"] for line in metrics]
+        axes.plot(steps, losses, color="#b5cfe3", linewidth=0.8, label="training")
+        for colour, state in zip(_COLOURS, ("on", "off", "placebo"), strict=True):
+            key = f"eval/loss_{state}_nats"
+            points = [(line["step"], line[key]) for line in metrics if key in line]
+            places, values = zip(*points, strict=True)
+            axes.plot(places, values, "o-", color=colour, markersize=3, label=f"sinks {state}")
+        axes.set_title(title, fontsize=10)
+        axes.set(xlabel="optimizer step")
+    panels[0].set(ylabel="loss (nats per token)")
+    panels[0].legend(frameon=False, fontsize=8)
     return _svg(figure)
 
 
-def plot_facts(before: FactTable, after: FactTable, *, state: str, label: str) -> str:
-    """Draw the accuracy per kind of fact before and after deletion, side by side."""
-    figure, axes = _new_figure(7.5, 3.2)
-    kinds = before.kinds
-    bar = 0.38
-    pairs = ((before, "before deletion"), (after, label))
-    for index, (table, name) in enumerate(pairs):
-        scores = next(scores for key, scores in table.scores.items() if key == state)
-        heights = [scores[kind].accuracy for kind in kinds]
-        places = [place + (index - 0.5) * bar for place in range(len(kinds))]
-        bars = axes.bar(places, heights, bar, color=_COLOURS[index], label=name)
-        axes.bar_label(bars, [f"{height:.2f}" for height in heights], fontsize=8, padding=1)
-    axes.set_xticks(
-        range(len(kinds)),
-        [kind.replace(" ", "\n") for kind in kinds],
-    )
-    axes.set(ylabel="right answers", ylim=(0, 1.12))
-    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+def plot_facts(bars: Bars) -> str:
+    """Draw the share of right answers per kind of fact, one bar per group, side by side."""
+    figure, axes = _new_figure(3.1)
+    kinds = bars[0][1].kinds
+    width = 0.84 / len(bars)
+    for index, (label, table, state) in enumerate(bars):
+        heights = [table.scores[state][kind].accuracy for kind in kinds]
+        offset = (index - (len(bars) - 1) / 2) * width
+        places = [place + offset for place in range(len(kinds))]
+        drawn = axes.bar(places, heights, width * 0.94, color=_COLOURS[index], label=label)
+        axes.bar_label(drawn, [f"{height:.2f}" for height in heights], fontsize=6.5, padding=1)
+    axes.set_xticks(range(len(kinds)), [kind.replace(" ", "\n") for kind in kinds], fontsize=9)
+    axes.set(ylabel="right answers", ylim=(0, 1.08))
+    figure.legend(frameon=False, ncols=len(bars), loc="outside upper center", fontsize=9)
     return _svg(figure)

@@ -217,8 +217,8 @@ def test_command_line_writes_the_same_release(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("form", "lines", "code", "message"),
     [
-        ("merged", None, 2, "--form merged and --sources need each other"),
-        ("backbone", "Title 03\n", 2, "--form merged and --sources need each other"),
+        ("merged", None, 2, "--form merged needs --sources"),
+        ("backbone", "Title 03\n", 2, "--sources is for --form merged"),
         ("merged", "Title 03\nTitle 99\n", 4, "line 2: 'Title 99' is unknown"),
         ("merged", "Title 05\n", 6, "['Title 05']"),
         ("merged", "# nothing\n", 3, "names no source"),

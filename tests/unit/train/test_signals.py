@@ -1,0 +1,33 @@
+"""A stop signal is remembered inside the block, and handled as before outside of it."""
+
+import os
+import signal
+
+import pytest
+
+from nulls_dist.train.signals import STOP_SIGNALS, stop_request
+
+
+def test_the_signals_of_preemption_and_of_the_time_limit_are_heard():
+    assert set(STOP_SIGNALS) == {signal.SIGTERM, signal.SIGUSR1}
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_is_remembered(number):
+    with stop_request() as request:
+        assert not request.requested
+        os.kill(os.getpid(), number)
+        assert request.requested
+
+
+def test_the_handlers_before_are_restored_also_after_an_error():
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+
+    def fail():
+        with stop_request():
+            assert all(signal.getsignal(number) != before[number] for number in STOP_SIGNALS)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before
