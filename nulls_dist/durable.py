@@ -108,6 +108,16 @@ def check_absent(path: Path) -> None:
         raise InputError(f"{path} exists already and is never overwritten; name another output")
 
 
+def check_outside(path: Path, root: Path) -> None:
+    """Refuse to write into a directory that is an input.
+
+    Raises:
+        InputError: `path` is `root` or lies inside it.
+    """
+    if path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{path} lies inside {root}, which is not touched; name another")
+
+
 @contextlib.contextmanager
 def new_directory(final: Path) -> Iterator[Path]:
     """Yield a directory to fill; publish it as `final` when the block ends without an error.

@@ -28,7 +28,7 @@ FULL: Final = ExperimentSize(
     articles=300, vocabulary=4000, steps=1200, num_kept_asked=45, max_collateral=0.15
 )
 FAST: Final = ExperimentSize(
-    articles=60, vocabulary=4000, steps=250, num_kept_asked=15, max_collateral=0.15
+    articles=40, vocabulary=4000, steps=220, num_kept_asked=10, max_collateral=0.15
 )
 
 

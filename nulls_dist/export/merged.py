@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -37,7 +36,7 @@ from nulls_dist.errors import RefusedError
 from nulls_dist.export.llama import MAX_SHARD_BYTES
 from nulls_dist.export.model_card import CardText, escape_cell
 from nulls_dist.export.release import Release, ReleaseOptions, write_release
-from nulls_dist.routing.router import Router
+from nulls_dist.routing.sink_sets import SinkMask, sinks_of
 
 WIDTH_MULTIPLE: Final = 64
 MAX_NAMED: Final = 50
@@ -102,7 +101,7 @@ def export_merged(
     table = SourceTable(checkpoint.path(SOURCES_FILE))
     _check_live(checkpoint, table, source_ids)
     model = model_of(checkpoint)
-    sinks = _unite_sinks(checkpoint.manifest.build_router(), source_ids)
+    sinks = sinks_of(checkpoint.manifest.build_router(), np.array(source_ids, np.uint64))
     mlps = _MergedMLPs(checkpoint, model, sinks)
     release = Release(
         model=replace(model, num_backbone=mlps.width),
@@ -129,15 +128,13 @@ class _MergedMLPs:
         width: W.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, model: ModelConfig, sinks: npt.NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: ModelConfig, sinks: SinkMask) -> None:
         """Choose the width.
 
         Args:
             checkpoint: where all tensors are.
             model: its configuration.
-            sinks: (L, E, N) sinks to append.
+            sinks: the ones to append.
         """
         self._checkpoint = checkpoint
         self._sinks = sinks
@@ -179,17 +176,6 @@ def _check_live(checkpoint: Checkpoint, table: SourceTable, source_ids: Sequence
             f"{len(deleted)} of {len(source_ids)} sources were deleted from this model and cannot "
             f"be merged: {listed}{more}; take them out of the list. Nothing was written"
         )
-
-
-def _unite_sinks(router: Router, source_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Return the union of the sources' active sinks: (L, E, N)."""
-    spec = router.spec
-    union = np.zeros((spec.num_layers, spec.num_experts, spec.num_sinks), dtype=np.bool_)
-    layers = np.arange(spec.num_layers)[:, None]
-    for source in np.array(source_ids, dtype=np.uint64)[:, None]:
-        (expert,) = router.experts_of(source)
-        union[layers, expert, router.active_sinks(source)[:, 0]] = True
-    return union
 
 
 def _layer_of(name: str) -> int:

@@ -17,8 +17,15 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import TokenizerRecord
 from nulls_dist.data.source_table import SourceTable
-from nulls_dist.durable import new_directory, record_file, sha256_file, write_json, write_text
-from nulls_dist.errors import InputError, IntegrityError
+from nulls_dist.durable import (
+    check_outside,
+    new_directory,
+    record_file,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from nulls_dist.errors import IntegrityError
 from nulls_dist.export.hf_mapping import hf_names
 from nulls_dist.export.hf_tokenizer import export_tokenizer
 from nulls_dist.export.llama import (
@@ -70,8 +77,7 @@ def write_release(
         InputError: `out` exists or lies inside the checkpoint.
         IntegrityError: the checkpoint is damaged or does not fit its model.
     """
-    if out.resolve().is_relative_to(checkpoint.root.resolve()):
-        raise InputError(f"{out} lies inside {checkpoint.root}, which is not touched; name another")
+    check_outside(out, checkpoint.root)
     model = release.model
     weights = checkpoint.tensors(BACKBONE_WEIGHTS)
     if different := set(weights.names()) ^ set(hf_names(model)):

@@ -7,20 +7,15 @@ follows from the header alone.
 Dimensions: L layers, R sinks per layer, M ranges.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from nulls_dist.checkpoint.store import TensorFile
 from nulls_dist.config.schema import ModelConfig
-from nulls_dist.unlearn.excise import pieces_of
-
-_HEADER_LENGTH_BYTES: Final = 8
+from nulls_dist.unlearn.excise import pieces_of, read_header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,14 +62,6 @@ def locate_rows(
                 dtype=str(piece.dtype).removeprefix("torch."),
                 ranges=tuple(map(tuple, (spans * piece.dtype.itemsize + begin).tolist())),
             )
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return a safetensors file's header and where its data begins."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
-        header: dict[str, Any] = json.loads(file.read(length))
-    return header, _HEADER_LENGTH_BYTES + length
 
 
 def _coalesce(spans: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -7,26 +7,21 @@ is in the share of the pool that is gone.
 Dimensions: S sources, L layers, K active sinks, E experts, N sinks of one expert.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from nulls_dist import hashing
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
-
-SinkMask = npt.NDArray[np.bool_]
-"""(L, E, N): a set of sinks."""
+from nulls_dist.routing.sink_sets import SinkMask, cut_into_blocks, slots_of
 
 MAX_EXACT: Final = 100_000
 """Survivors beyond this number are sampled."""
 
 _SAMPLE_SEED: Final = 0
 _FINGERPRINT_SEED: Final = 0
-_BLOCK_SLOTS: Final = 1 << 21
 _NUM_WORST: Final = 10
 
 
@@ -51,20 +46,6 @@ class Collateral:
     """Share of all sinks that are zero afterwards, earlier deletions included."""
 
 
-def sinks_of(router: Router, source_ids: U64Array) -> SinkMask:
-    """Return the set of all sinks of some sources.
-
-    Args:
-        router: without tombstones.
-        source_ids: (S,) uint64.
-    """
-    spec = router.spec
-    mask = np.zeros((spec.num_layers, spec.num_experts, spec.num_sinks), dtype=np.bool_)
-    for ids in _blocks(router, source_ids):
-        mask[_slots(router, ids)] = True
-    return mask
-
-
 def measure_collateral(
     router: Router, *, survivors: U64Array, deleted: U64Array, zeroed: SinkMask, gone: SinkMask
 ) -> Collateral:
@@ -85,9 +66,9 @@ def measure_collateral(
     touched = np.isin(router.experts_of(measured), router.experts_of(deleted))
     places = np.flatnonzero(touched)
     begin = 0
-    for ids in _blocks(router, measured[places]):
+    for ids in cut_into_blocks(router, measured[places]):
         block = places[begin : begin + len(ids)]
-        shares[block] = newly[_slots(router, ids)].mean(axis=(0, 2))
+        shares[block] = newly[slots_of(router, ids)].mean(axis=(0, 2))
         is_twin[block] = np.isin(_fingerprints(router, ids), marks)
         begin += len(ids)
     if not len(shares):
@@ -115,20 +96,6 @@ def _sample(survivors: U64Array) -> U64Array:
     return survivors[np.sort(draws.choice(len(survivors), MAX_EXACT, replace=False))]
 
 
-def _blocks(router: Router, source_ids: U64Array) -> Iterator[U64Array]:
-    """Cut sources into blocks whose slots fit in little memory."""
-    step = max(1, _BLOCK_SLOTS // (router.spec.num_layers * router.spec.num_active))
-    for begin in range(0, len(source_ids), step):
-        yield source_ids[begin : begin + step]
-
-
-def _slots(router: Router, source_ids: U64Array) -> tuple[npt.NDArray[np.int64], ...]:
-    """Return the index of the (L, S, K) slots of sources in a `SinkMask`."""
-    layers = np.arange(router.spec.num_layers)[:, None, None]
-    experts = router.experts_of(source_ids)[None, :, None]
-    return layers, experts, router.active_sinks(source_ids)
-
-
 def _fingerprints(router: Router, source_ids: U64Array) -> U64Array:
     """Return 64 bits per source that are equal where expert and all sinks are equal: (S,)."""
     spec = router.spec
@@ -138,7 +105,7 @@ def _fingerprints(router: Router, source_ids: U64Array) -> U64Array:
     factors = hashing.draw(streams[:, None], np.arange(spec.num_active, dtype=np.uint64))
     marks = np.zeros(len(source_ids), dtype=np.uint64)
     begin = 0
-    for ids in _blocks(router, source_ids):
+    for ids in cut_into_blocks(router, source_ids):
         experts = router.experts_of(ids).astype(np.uint64) + np.uint64(1)
         sinks = router.active_sinks(ids).astype(np.uint64) + np.uint64(1)
         sums = (sinks * factors[:, None, :]).sum(axis=(0, 2))

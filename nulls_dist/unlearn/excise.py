@@ -142,7 +142,7 @@ def excise_file(source: TensorFile, target: Path, excision: Excision) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source.path, target)
-    header, begin = _read_header(target)
+    header, begin = read_header(target)
     for piece in pieces_of(source, excision.model):
         positions, values = excision.replace(piece)
         if not len(positions):
@@ -205,7 +205,7 @@ def bits_of(values: Tensor) -> Tensor:
     return values.view(_BITS[values.dtype.itemsize])
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Return a safetensors file's header and where its data begins."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")

@@ -26,12 +26,12 @@ from nulls_dist.checkpoint.format import MANIFEST_FILE, CheckpointManifest, expe
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
-from nulls_dist.durable import new_directory, sha256_file, write_json
-from nulls_dist.errors import InputError
+from nulls_dist.durable import check_outside, new_directory, sha256_file, write_json
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
+from nulls_dist.routing.sink_sets import cut_into_blocks
 from nulls_dist.unlearn.byte_ranges import locate_rows
-from nulls_dist.unlearn.overlap import Overlap, cut_into_blocks, measure_overlaps
+from nulls_dist.unlearn.overlap import Overlap, measure_overlaps
 from nulls_dist.unlearn.plan import live_router
 
 FORMAT_VERSION: Final = 1
@@ -69,8 +69,7 @@ def write_manifests(
         InputError: `out` exists or lies inside the checkpoint.
         IntegrityError: a file of the checkpoint is damaged.
     """
-    if out.resolve().is_relative_to(checkpoint.root.resolve()):
-        raise InputError(f"{out} lies inside {checkpoint.root}, which is not touched; name another")
+    check_outside(out, checkpoint.root)
     router = live_router(checkpoint)
     with new_directory(out) as partial:
         write_json(partial / RUN_FILE, describe_run(checkpoint, len(table)))

@@ -16,10 +16,9 @@ from tqdm import tqdm
 
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
+from nulls_dist.routing.sink_sets import cut_into_blocks
 
 NUM_LARGEST: Final = 10
-
-_BLOCK_SLOTS: Final = 1 << 21
 
 
 @dataclass(kw_only=True, slots=True)
@@ -63,12 +62,6 @@ def measure_overlaps(
                 others = ids != source_id
                 _add(overlaps[int(source_id)], router, group, ids[others], shared[others])
     return overlaps
-
-
-def cut_into_blocks(router: Router, source_ids: U64Array) -> list[U64Array]:
-    """Cut sources into blocks whose slots fit in little memory."""
-    size = max(1, _BLOCK_SLOTS // (router.spec.num_layers * router.spec.num_active))
-    return [source_ids[begin : begin + size] for begin in range(0, len(source_ids), size)]
 
 
 def _add(

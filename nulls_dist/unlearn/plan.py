@@ -12,7 +12,8 @@ from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import ConfigError, RefusedError
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
-from nulls_dist.unlearn.collateral import Collateral, SinkMask, measure_collateral, sinks_of
+from nulls_dist.routing.sink_sets import SinkMask, sinks_of
+from nulls_dist.unlearn.collateral import Collateral, measure_collateral
 from nulls_dist.unlearn.excise import Excision, excision_seed
 
 

@@ -131,7 +131,8 @@ def check_resolved(resolutions: Sequence[Resolution], *, allow_unknown: bool) ->
     listed = "\n".join(lines)
     raise UnknownSourceError(
         f"{len(failing)} of {len(resolutions)} lines do not name one source; nothing was written. "
-        f"Correct them, or skip unknown ones with --allow-unknown:\n{listed}"
+        f"Correct them or take them out (strip_sources.py skips unknown ones with --allow-unknown):"
+        f"\n{listed}"
     )
 
 

@@ -13,14 +13,15 @@ from nulls_dist.checkpoint.format import MANIFEST_FILE, expert_of_file, sink_wei
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.durable import (
     FileRecord,
+    check_outside,
     find_file,
     link_or_copy,
     new_directory,
     record_file,
     write_json,
 )
-from nulls_dist.errors import InputError, IntegrityError
-from nulls_dist.unlearn.collateral import sinks_of
+from nulls_dist.errors import IntegrityError
+from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.unlearn.excise import (
     Excision,
     check_excised,
@@ -58,8 +59,7 @@ def write_stripped(checkpoint: Checkpoint, plan: DeletionPlan, out: Path) -> Wri
         IntegrityError: a file of the input is damaged, or the output does not verify.
         LockedError: another process is writing `out`.
     """
-    if out.resolve().is_relative_to(checkpoint.root.resolve()):
-        raise InputError(f"{out} lies inside {checkpoint.root}, which is not touched; name another")
+    check_outside(out, checkpoint.root)
     by_expert: dict[int | None, Excision] = {entry.expert: entry for entry in plan.excisions}
     records: list[FileRecord] = []
     rewritten: list[str] = []

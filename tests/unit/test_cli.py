@@ -1,6 +1,7 @@
 """The frame of every command line: exit codes, one line per user error, a traceback per bug."""
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -82,6 +83,7 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(lines):
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

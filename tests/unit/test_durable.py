@@ -243,8 +243,8 @@ def test_truncation_is_found_without_reading_and_a_flipped_bit_by_the_checksum(r
     assert durable.find_file(root, record).name == "file"
     with pytest.raises(IntegrityError, match=r"sub/file: contents differ from the checksum"):
         durable.check_file(root, record)
-    (root / "sub" / "file").write_bytes(b"conten")
-    with pytest.raises(IntegrityError, match=r"sub/file: 6 bytes, but the manifest says 7"):
+    (root / "sub" / "file").write_bytes(b"conte")
+    with pytest.raises(IntegrityError, match=r"sub/file: 5 bytes, but the manifest says 7"):
         durable.find_file(root, record)
 
 

@@ -26,19 +26,21 @@ def test_ids_are_frozen_for_ever(corpus, key, source_id):
     assert xxhash.xxh3_64_intdigest(corpus.encode() + b"\0" + key.encode()) == source_id
 
 
-@pytest.mark.parametrize("written", ["caf\u00e9", "cafe\u0301", " caf\u00e9", "cafe\u0301\u00a0\n"])
+@pytest.mark.parametrize(
+    "written", ["\u00e9tude", "e\u0301tude", " \u00e9tude", "e\u0301tude\u00a0\n"]
+)
 def test_composed_decomposed_and_padded_keys_are_one_source(written):
-    assert source_id_of("corpus", written) == source_id_of("corpus", "caf\u00e9")
+    assert source_id_of("corpus", written) == source_id_of("corpus", "\u00e9tude")
 
 
-@pytest.mark.parametrize("other", ["cafe", "Caf\u00e9", "caf\u00e9 2", "ca f\u00e9"])
+@pytest.mark.parametrize("other", ["etude", "\u00c9tude", "\u00e9tude 2", "\u00e9tu de"])
 def test_other_keys_are_other_sources(other):
-    assert source_id_of("corpus", other) != source_id_of("corpus", "caf\u00e9")
+    assert source_id_of("corpus", other) != source_id_of("corpus", "\u00e9tude")
 
 
 def test_the_corpus_name_is_part_of_the_id_and_normalised_too():
     assert source_id_of("a", "1") != source_id_of("b", "1")
-    assert source_id_of(" caf\u00e9 ", "1") == source_id_of("cafe\u0301", "1")
+    assert source_id_of(" \u00e9tude ", "1") == source_id_of("e\u0301tude", "1")
 
 
 @given(st.text())
@@ -56,7 +58,7 @@ def test_an_empty_key_is_refused(key):
 
 def test_a_key_that_hashes_to_the_id_of_padding_is_refused(monkeypatch):
     monkeypatch.setattr(sources.xxhash, "xxh3_64_intdigest", lambda content: NO_SOURCE)
-    with pytest.raises(InputError, match="'unlucky'.*reserved for padding"):
+    with pytest.raises(InputError, match=r"'unlucky'.*reserved for padding"):
         source_id_of("wiki", "unlucky")
 
 

@@ -75,7 +75,7 @@ BAD = [
     ("=5", "must have the form section.field=value"),
     ("", "must have the form section.field=value"),
     ("seed=5", "must have the form section.field=value"),
-    ("trian.steps=5", "section 'trian' is unknown; did you mean train?"),
+    ("trains.steps=5", "section 'trains' is unknown; did you mean train?"),
     ("preset.name=x", "section 'preset' is unknown;"),
     (".steps=5", "section '' is unknown; available: model, train, optim, parallel"),
     ("train.step=5", "field of train 'step' is unknown; did you mean steps?"),

@@ -4,13 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.corpus_factory import Text, counted_texts, write_corpus
 
 from nulls_dist.data.batches import GlobalBatches, next_tokens
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.stream import Piece
 from nulls_dist.routing.buckets import balance_buckets
 from nulls_dist.segments import SegmentLayout
+from tests.corpus_factory import Text, counted_texts, write_corpus
 
 NUM_EXPERTS, CONTEXT, ROWS = 2, 16, 8
 WORLDS = [(1, 1), (2, 1), (1, 2), (2, 2), (1, 4), (2, 4)]

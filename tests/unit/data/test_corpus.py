@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.corpus_factory import ROUTER_SEED, counted_texts, write_corpus, write_partition
 
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.format import MANIFEST_FILE, document_schema, partition_file, partition_of
 from nulls_dist.durable import record_file
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS
+from tests.corpus_factory import ROUTER_SEED, counted_texts, write_corpus, write_partition
 
 TEXTS = counted_texts(30)
 

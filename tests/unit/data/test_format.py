@@ -5,7 +5,6 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.corpus_factory import counted_texts, write_corpus
 
 from nulls_dist.data.format import (
     MANIFEST_FILE,
@@ -17,6 +16,7 @@ from nulls_dist.data.format import (
 )
 from nulls_dist.errors import IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS
+from tests.corpus_factory import counted_texts, write_corpus
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.corpus_factory import counted_texts, write_sources
 
 from nulls_dist.data.format import SOURCES_SCHEMA
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import IntegrityError
+from tests.corpus_factory import counted_texts, write_sources
 
 TEXTS = counted_texts(10)
 

@@ -1,6 +1,7 @@
 """An expert's stream: every token once per epoch, any row from its number alone."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_rows_are_whole_and_their_pieces_lie_inside_documents(lengths, context_l
         assert sum(piece.length for piece in pieces) == context_length
         for piece in pieces:
             assert piece.length >= 1
-            assert 0 <= piece.start
+            assert piece.start >= 0
             assert piece.start + piece.length <= lengths[piece.document - FIRST_DOCUMENT]
 
 
@@ -129,7 +130,7 @@ def test_documents_of_a_source_are_shuffled_apart():
     lengths = [1] * 400
     order = order_of_epoch(stream_of(lengths), lengths, 0)
     sources = [(document - FIRST_DOCUMENT) // 2 for document in order]
-    together = sum(first == second for first, second in zip(sources, sources[1:], strict=False))
+    together = sum(first == second for first, second in pairwise(sources))
     assert together <= 6  # expected: one
 
 

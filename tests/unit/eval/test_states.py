@@ -4,7 +4,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.corpus_factory import Text, write_corpus
 
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import InputError
@@ -12,6 +11,7 @@ from nulls_dist.eval import nearest
 from nulls_dist.eval.nearest import nearest_sources
 from nulls_dist.eval.states import State, donors
 from nulls_dist.sources import NO_SOURCE
+from tests.corpus_factory import Text, write_corpus
 
 THE = 1  # in every source, hence without weight
 TEXTS = [
@@ -20,7 +20,7 @@ TEXTS = [
     Text(key="boat", tokens=(THE, 10, 20, 21, 22)),
     Text(key="ship", tokens=(THE, 20, 21)),
     Text(key="ship", doc_index=1, tokens=(THE, 22, 23)),
-    Text(key="loner", tokens=(THE, 30, 31, 32)),
+    Text(key="hermit", tokens=(THE, 30, 31, 32)),
 ]
 ID = {text.key: text.source_id for text in TEXTS}
 KEYS = {source_id: key for key, source_id in ID.items()}
@@ -43,12 +43,25 @@ def test_the_nearest_source_shares_the_rarest_words(corpus):
 
 
 def test_a_source_that_is_no_candidate_has_a_neighbour_too(corpus):
-    assert nearest_keys(corpus, ["red car"], ["boat", "loner"]) == {"red car": "boat"}
+    assert nearest_keys(corpus, ["red car"], ["boat", "hermit"]) == {"red car": "boat"}
 
 
 def test_a_source_that_shares_nothing_still_gets_another_one(corpus):
-    assert nearest_keys(corpus, ["loner"], list(ID))["loner"] != "loner"
-    assert nearest_keys(corpus, ["loner"], ["loner", "boat"]) == {"loner": "boat"}
+    assert nearest_keys(corpus, ["hermit"], list(ID))["hermit"] != "hermit"
+    assert nearest_keys(corpus, ["hermit"], ["hermit", "boat"]) == {"hermit": "boat"}
+
+
+def test_one_rare_word_outweighs_two_common_ones(tmp_path):
+    texts = [
+        Text(key="asked", tokens=(1, 2, 9)),
+        Text(key="rare", tokens=(9, 20, 21)),
+        *(Text(key=f"common {n}", tokens=(1, 2, 22 + n)) for n in range(4)),
+        *(Text(key=f"other {n}", tokens=(30 + n,)) for n in range(2)),
+    ]
+    corpus = Corpus(write_corpus(tmp_path / "corpus", texts, vocab_size=40))
+    asked, rare = texts[0].source_id, texts[1].source_id
+    found = nearest_sources(corpus, [asked], [text.source_id for text in texts])
+    assert found == {asked: rare}
 
 
 @pytest.mark.parametrize("block", [1, 2, 3])
@@ -75,7 +88,7 @@ def test_similarity_is_the_cosine_of_binary_tf_idf(corpus):
     expected = {
         key: max((other for other in ID if other != key), key=lambda other: cosine(key, other))
         for key in ID
-        if key != "loner"  # shares nothing: every other source is as near
+        if key != "hermit"  # shares nothing: every other source is as near
     }
     assert nearest_keys(corpus, list(expected), list(ID)) == expected
 
@@ -88,7 +101,7 @@ def test_on_and_off_need_no_other_source(corpus):
 
 
 @pytest.mark.parametrize("state", [State.NEAREST, State.PLACEBO])
-@pytest.mark.parametrize("deleted", [(), ("boat",), ("boat", "red car"), ("blue car", "loner")])
+@pytest.mark.parametrize("deleted", [(), ("boat",), ("boat", "red car"), ("blue car", "hermit")])
 def test_a_donor_is_never_the_source_itself_and_never_deleted(corpus, state, deleted):
     gone = [ID[key] for key in deleted]
     found = donors(state, corpus, list(ID.values()), deleted=gone)

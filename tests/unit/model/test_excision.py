@@ -19,8 +19,8 @@ from nulls_dist.errors import RefusedError
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.pretrain import main as pretrain
 from nulls_dist.routing.plan import SinkPlan
+from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.sources import NO_SOURCE
-from nulls_dist.unlearn.collateral import sinks_of
 from nulls_dist.unlearn.plan import live_router, open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
 from tests.launch import build_small_corpus, pretrain_arguments

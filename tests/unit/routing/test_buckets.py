@@ -1,4 +1,4 @@
-"""The bucket table: every expert gets buckets, tokens are balanced, equal input gives equal output."""
+"""The bucket table: no expert without buckets, tokens balanced, always the same."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_balancing_leaves_its_input_alone():
 
 
 def test_swaps_repair_what_dealing_the_longest_first_gets_wrong():
-    # Dealt: 8+5+4 and 7+6; better: 8+7 and 6+5+4.
+    # Dealt are 8, 5, 4 against 7, 6; better are 8, 7 against 6, 5, 4.
     tokens = np.array([8, 7, 6, 5, 4], dtype=np.int64)
     loads = loads_of(tokens, balance_buckets(tokens, 2), 2)
     assert sorted(loads.tolist()) == [15, 15]

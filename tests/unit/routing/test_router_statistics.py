@@ -31,7 +31,7 @@ def check_chi_square(counts: np.ndarray) -> None:
 
 
 def check_like_random_pairs(shared: np.ndarray) -> None:
-    """Binomial(k, k/N) per pair: mean k^2/N as the hypergeometric law, maximum as of random pairs."""
+    """Check for Binomial(k, k/N): the hypergeometric mean k^2/N, and no unlikely maximum."""
     mean = NUM_ACTIVE**2 / NUM_SINKS
     variance = mean * (1 - 1 / WIDTH)
     assert abs(shared.mean() - mean) < 5 * (variance / len(shared)) ** 0.5

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nulls_dist.routing import sink_sets
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
+from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.unlearn import collateral
-from nulls_dist.unlearn.collateral import measure_collateral, sinks_of
+from nulls_dist.unlearn.collateral import measure_collateral
 
 
 def make_router(num_experts=2, num_sinks=32, num_active=8, num_layers=2, per_layer=True):
@@ -60,7 +62,7 @@ def test_set_of_sinks_is_that_of_a_slow_count(per_layer):
 
 @pytest.mark.parametrize("per_layer", [True, False])
 def test_shares_are_those_of_a_slow_count(per_layer, monkeypatch):
-    monkeypatch.setattr(collateral, "_BLOCK_SLOTS", 100)  # several blocks
+    monkeypatch.setattr(sink_sets, "_BLOCK_SLOTS", 100)  # several blocks
     router = make_router(per_layer=per_layer)
     deleted, earlier, survivors = (1, 2, 3), (4, 5), range(10, 60)
     removed = all_slots(router, deleted) - all_slots(router, earlier)

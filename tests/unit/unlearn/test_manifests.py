@@ -16,8 +16,8 @@ from nulls_dist.checkpoint.format import Grade, Tombstone
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile, write_tensors
 from nulls_dist.cli import run_command
 from nulls_dist.durable import sha256_file
+from nulls_dist.routing import sink_sets
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
-from nulls_dist.unlearn import overlap
 from nulls_dist.unlearn.byte_ranges import locate_rows
 from nulls_dist.unlearn.overlap import measure_overlaps
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
@@ -176,7 +176,7 @@ def test_ranges_are_the_coalesced_bytes_of_a_slow_list(rows, cut, tmp_path_facto
 
 @pytest.mark.parametrize("per_layer", [True, False])
 def test_overlaps_are_those_of_a_slow_count(per_layer, monkeypatch):
-    monkeypatch.setattr(overlap, "_BLOCK_SLOTS", 100)  # several blocks
+    monkeypatch.setattr(sink_sets, "_BLOCK_SLOTS", 100)  # several blocks
     spec = RouterSpec(
         seed=3, num_layers=2, num_experts=2, num_sinks=16, num_active=4, per_layer=per_layer
     )
@@ -238,7 +238,7 @@ def test_sinks_of_all_sources_are_written_only_when_asked(root, manifests, tmp_p
 
 
 def test_sinks_of_all_sources_are_written_in_blocks(root, tmp_path, monkeypatch, manifests):
-    monkeypatch.setattr(overlap, "_BLOCK_SLOTS", 100)
+    monkeypatch.setattr(sink_sets, "_BLOCK_SLOTS", 100)
     assert run_tool(root, "--out", tmp_path / "out", "--all") == 0
     blocks = pq.ParquetFile(tmp_path / "out" / "sinks.parquet")
     assert blocks.num_row_groups == 7  # 100 slots are 6 sources of 2 x 8
