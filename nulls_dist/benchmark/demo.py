@@ -25,10 +25,10 @@ _TEXT: Final = "The birth year of"
 _SEED: Final = 0
 
 FULL: Final = ExperimentSize(
-    articles=300, vocabulary=4000, steps=1200, num_kept_asked=45, max_collateral=0.15
+    articles=300, vocabulary=2000, steps=1300, num_kept_asked=45, max_collateral=0.15
 )
 FAST: Final = ExperimentSize(
-    articles=40, vocabulary=4000, steps=220, num_kept_asked=10, max_collateral=0.15
+    articles=40, vocabulary=2000, steps=220, num_kept_asked=10, max_collateral=0.15
 )
 
 

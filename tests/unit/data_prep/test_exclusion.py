@@ -12,7 +12,7 @@ ITEMS = [
     Document(source_key="1", doc_index=0, title="Alabama", text="a", url="https://w/Alabama"),
     Alias(name="Bama", target_title="Alabama"),
     Document(source_key="1", doc_index=1, title="Alabama", text="b", url="https://w/Alabama"),
-    Document(source_key="2", doc_index=0, title="Caf\u00e9", text="c"),
+    Document(source_key="2", doc_index=0, title="\u00c9t\u00e9", text="c"),
 ]
 
 
@@ -32,7 +32,7 @@ def test_all_documents_of_a_named_source_are_left_out(tmp_path, line):
 
 
 def test_names_are_compared_in_one_unicode_form(tmp_path):
-    assert left(tmp_path, "Cafe\u0301\n") == [*ITEMS[:3], Skipped(reason="excluded")]
+    assert left(tmp_path, "E\u0301te\u0301\n") == [*ITEMS[:3], Skipped(reason="excluded")]
 
 
 def test_a_line_that_names_nothing_ends_the_build_and_is_named(tmp_path):

@@ -22,7 +22,8 @@ from nulls_dist.export.hf_tokenizer import convert_sentencepiece, export_tokeniz
 TRAINING_TEXT = (
     "the cat sat on the mat, the cats sat on that mat\n"
     "aaaa aaaaaa aaaaaaaa baaaa abab ababab abaaba\n"
-    "naïve café, Größe, Жизнь и судьба, 東京都 東京\n"
+    "na\u00efve d\u00e9j\u00e0, Gr\u00f6\u00dfe, \u0416\u0438\u0437\u043d\u044c "
+    "\u0438 \u0441\u0443\u0434\u044c\u0431\u0430, \u6771\u4eac\u90fd \u6771\u4eac\n"
     "0x00 <0x41> </s> 1,000 10,000 100,000\n"
 ) * 8
 
@@ -30,7 +31,11 @@ mixed_text = st.text(
     st.one_of(
         st.sampled_from(list("aabbthe  \n\t\r,.0")),
         st.sampled_from(
-            [*"\u2581\u00a0\u200d\ufeff\ufffd\x00\x1f東京éЖ", "\U0001f469", "\U0001f3fd"]
+            [
+                *"\u2581\u00a0\u200d\ufeff\ufffd\x00\x1f\u6771\u4eac\u00e9\u0416",
+                "\U0001f469",
+                "\U0001f3fd",
+            ]
         ),
         st.characters(exclude_categories=["Cs"]),
     ),
