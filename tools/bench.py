@@ -5,31 +5,47 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nulls_dist.cli import CommandParser, positive_int, run_command
 
-_NAMES = ("sinks",)
+_MAX_SEEDS = 8
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this tool's command line."""
     parser = CommandParser(
         prog="bench.py",
-        summary=(
-            "Measure the project against a named peer in the same run.\n"
-            "  sinks   forward and backward of one MLP of the 1B model against dense-and-mask"
-        ),
+        summary="Measure the project against a named peer in the same run.",
         examples=(
             "OMP_NUM_THREADS=1 python tools/bench.py sinks",
             "python tools/bench.py sinks --tokens 1024 --json",
+            "python tools/bench.py deletion --work bench-work --out benchmarks/deletion.json",
         ),
     )
-    parser.add_argument("name", choices=_NAMES, help="what to measure")
-    parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
-    parser.add_argument("--out", type=Path, help="also write them to this JSON file")
-    group = parser.add_argument_group("sinks")
-    group.add_argument("--tokens", type=positive_int, default=2048, help="default 2048")
-    group.add_argument("--repeats", type=positive_int, default=5, help="default 5")
+    names = parser.add_subparsers(
+        dest="name", required=True, metavar="NAME", parser_class=argparse.ArgumentParser
+    )
+    sinks = names.add_parser(
+        "sinks", help="speed of one MLP of the 1B model, against dense-and-mask (minutes)"
+    )
+    sinks.add_argument("--tokens", type=positive_int, default=2048, help="default 2048")
+    sinks.add_argument("--repeats", type=positive_int, default=5, help="default 5")
+    deletion = names.add_parser(
+        "deletion", help="what is left after deletion, against retraining (5 minutes per seed)"
+    )
+    deletion.add_argument(
+        "--seeds", type=int, choices=range(2, _MAX_SEEDS + 1), default=3, help="how many (3)"
+    )
+    deletion.add_argument(
+        "--work",
+        type=Path,
+        default=Path("bench-work"),
+        help="directory for corpora and models; finished seeds are not repeated",
+    )
+    for each in (sinks, deletion):
+        each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
+        each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
 
 
@@ -37,12 +53,24 @@ def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
     from nulls_dist import durable
-    from nulls_dist.benchmark.sinks_report import bench_sinks, format_sinks
 
-    result = bench_sinks(num_tokens=args.tokens, repeats=args.repeats)
+    result, text = _measure(args)
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         durable.write_json(args.out, result)
-    print(json.dumps(result, indent=2) if args.json else format_sinks(result))
+    print(json.dumps(result, indent=2) if args.json else text)
+
+
+def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    if args.name == "sinks":
+        from nulls_dist.benchmark.sinks_report import bench_sinks, format_sinks
+
+        result = bench_sinks(num_tokens=args.tokens, repeats=args.repeats)
+        return result, format_sinks(result)
+    from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
+
+    result = bench_deletion(args.work, range(args.seeds))
+    return result, format_deletion(result)
 
 
 if __name__ == "__main__":

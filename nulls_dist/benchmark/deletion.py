@@ -1,0 +1,110 @@
+"""The deletion benchmark: the demo's experiment over several seeds, against stated targets."""
+
+import math
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nulls_dist import durable
+from nulls_dist.benchmark.commands import Commands
+from nulls_dist.benchmark.demo import FULL
+from nulls_dist.benchmark.experiment import Experiment
+from nulls_dist.benchmark.provenance import describe_measurement
+
+_FIGURES_FILE: Final = "figures.json"
+_T_95: Final = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
+"""Student's t, two-sided 95 %, by number of seeds (degrees of freedom are one less)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a figure must reach, on the mean over seeds."""
+
+    figure: str
+    at_least: float = -math.inf
+    at_most: float = math.inf
+
+    def is_met(self, value: float) -> bool:
+        """Say whether a value reaches the target."""
+        return self.at_least <= value <= self.at_most
+
+    def __str__(self) -> str:
+        if math.isinf(self.at_most):
+            return f"at least {self.at_least}"
+        return f"at most {self.at_most}"
+
+
+TARGETS: Final = (
+    Target(figure="own sinks, unique facts", at_least=0.98),
+    Target(figure="deleted, unique facts", at_most=0.10),
+    Target(figure="deleted minus retrained", at_most=0.06),
+    Target(figure="isolation", at_least=0.93),
+    Target(figure="deleted, shared facts", at_least=0.95),
+    Target(figure="deleted, facts shared by 10 or more", at_least=0.98),
+    Target(figure="kept, unique facts", at_least=0.97),
+)
+
+
+def bench_deletion(work: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """Run the experiment once per seed; seeds that are done already are not repeated.
+
+    Args:
+        work: directory for corpora and models.
+        seeds: at least two.
+
+    Returns:
+        "seeds" with each seed's figures, "summary" with mean, half-width of the 95 % interval over
+        seeds and target of each figure, "measured_on".
+    """
+    found = {seed: _figures(work / f"seed-{seed}", seed) for seed in seeds}
+    targets = {target.figure: target for target in TARGETS}
+    summary = {}
+    for name in next(iter(found.values())):
+        values = [figures[name] for figures in found.values()]
+        mean = statistics.mean(values)
+        target = targets.get(name)
+        summary[name] = {
+            "mean": mean,
+            "half_width_95": _half_width(values),
+            "target": str(target) if target else None,
+            "met": target.is_met(mean) if target else None,
+        }
+    return {
+        "seeds": {str(seed): figures for seed, figures in found.items()},
+        "summary": summary,
+        "articles": FULL.articles,
+        "steps": FULL.steps,
+        "measured_on": describe_measurement(),
+    }
+
+
+def _half_width(values: Sequence[float]) -> float:
+    return _T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _figures(out: Path, seed: int) -> dict[str, float]:
+    done = out / _FIGURES_FILE
+    if not done.is_file():
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        result = Experiment(FULL, out, Commands(), seed=seed).run()
+        durable.write_json(done, result.figures)
+    figures: dict[str, float] = durable.read_json(done)
+    return figures
+
+
+def format_deletion(result: dict[str, Any]) -> str:
+    """Return the summary as a table for a terminal."""
+    seeds = list(result["seeds"])
+    header = "".join(f"{'seed ' + seed:>9}" for seed in seeds)
+    lines = [f"{'':<38}{'mean':>7}{'+-':>7}{header}  target"]
+    for name, row in result["summary"].items():
+        values = "".join(f"{result['seeds'][seed][name]:>9.3f}" for seed in seeds)
+        verdict = (
+            "" if row["met"] is None else f"  {row['target']}: {'met' if row['met'] else 'MISSED'}"
+        )
+        lines.append(f"{name:<38}{row['mean']:>7.3f}{row['half_width_95']:>7.3f}{values}{verdict}")
+    return "\n".join(lines)
