@@ -1,0 +1,96 @@
+"""What a run does besides training: retention, sink load, W&B; another corpus after deletion."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.build import main as build
+from nulls_dist.checkpoint.format import Grade
+from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory
+from nulls_dist.config.presets import load_preset
+from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.pretrain import main as pretrain
+from nulls_dist.unlearn.plan import open_sources, plan_deletion
+from nulls_dist.unlearn.strip import write_stripped
+from tests.checkpoint_contents import read_metrics
+from tests.launch import pretrain_arguments
+
+pytestmark = pytest.mark.distributed
+
+
+def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_offline(
+    corpus: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    wanted = {"train.steps": 4, "train.keep_last": 2, "report.wandb": "offline"}
+    run_dir = tmp_path / "run"
+    pretrain(pretrain_arguments(corpus, run_dir, settings | wanted))
+    assert [path.name for path in list_checkpoints(run_dir)] == ["step-00000003", "step-00000004"]
+    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == [
+        "step-00000003",
+        "step-00000004",
+    ]
+    (record,) = (run_dir / "wandb").glob("offline-run-*/run-*.wandb")
+    content = record.read_bytes()
+    for name in (b"train/loss_nats", b"eval/loss_placebo_nats", b"sinks/dead_fraction"):
+        assert name in content
+
+
+def test_sink_load_equals_a_count_over_the_rows_of_each_step(
+    two_experts: Path, corpus: Path
+) -> None:
+    """Evaluations are at every step, so each line reports the load of its own step."""
+    router = Checkpoint(step_directory(two_experts, 8)).manifest.build_router()
+    config = load_preset("nulls_tiny")
+    documents = Corpus(corpus)
+    batches = GlobalBatches(
+        documents,
+        router.experts_of(documents.source_ids),
+        num_experts=2,
+        context_length=config.model.context_length,
+        rows_per_step=config.train.global_batch_rows,
+        seed=0,
+    )
+    for line in read_metrics(two_experts):
+        rows = batches.rank_rows(line["step"] - 1, experts=range(2), replica=0, num_replicas=1)
+        layout = batches.assemble(rows).layout
+        load = np.zeros((2, router.spec.num_sinks))
+        for source_id, length in zip(layout.source_ids, layout.lengths, strict=True):
+            one = np.array([source_id])
+            load[router.experts_of(one)[0], router.active_sinks(one)[0, 0]] += length
+        tokens = load.sum(1) / router.spec.num_active
+        assert [line["sinks/expert_0000_tokens"], line["sinks/expert_0001_tokens"]] == list(tokens)
+        assert line["sinks/dead_fraction"] == pytest.approx((load == 0).mean())
+        assert line["sinks/hottest_over_mean"] == pytest.approx(load.max() / load.mean())
+
+
+def test_a_stripped_checkpoint_continues_on_a_corpus_without_the_deleted_source(
+    one_process: Path, corpus: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint(step_directory(one_process, 4))
+    table = open_sources(checkpoint)
+    source_id = int(table.source_ids[0])
+    plan = plan_deletion(checkpoint, table, [source_id], Grade.EXCISED)
+    write_stripped(checkpoint, plan, tmp_path / "stripped")
+    request = tmp_path / "sources.txt"
+    request.write_text(f"id:{source_id}\n")
+    without = tmp_path / "without"
+    build(
+        (
+            "--input generated --format generated --name uneven --articles 24 --partitions 4 "
+            f"--workers 1 --tokenizer {corpus}/tokenizer/spm.model --out {without} "
+            f"--exclude {request}"
+        ).split()
+    )
+    assert source_id not in Corpus(without).source_ids
+    arguments = pretrain_arguments(
+        without, tmp_path / "run", settings | {"train.steps": 6}, f"--resume={tmp_path}/stripped"
+    )
+    pretrain(arguments)
+    after = Checkpoint(step_directory(tmp_path / "run", 6))
+    assert [entry.source_id for entry in after.manifest.tombstones] == [source_id]
+    data = json.loads(after.path("data.json").read_text())
+    assert (data["first_step"], data["step"]) == (4, 6)
+    assert [line["step"] for line in read_metrics(tmp_path / "run")] == [5, 6]
