@@ -1,5 +1,6 @@
 """Run this project's own commands in order, as a user would type them."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -32,7 +33,11 @@ class Commands:
         command = [str(argument) for argument in arguments]
         self.say(f"python {shlex.join(command)}")
         done = subprocess.run(
-            [sys.executable, *command], stdout=subprocess.PIPE, text=True, check=False
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            env={"OMP_NUM_THREADS": "1"} | os.environ,  # as torchrun would choose, with a warning
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise NullsError(
