@@ -43,7 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
         default=Path("bench-work"),
         help="directory for corpora and models; finished seeds are not repeated",
     )
-    for each in (sinks, deletion):
+    large = names.add_parser(
+        "large", help="the tools on a full-size checkpoint, and a few steps of nulls_125m"
+    )
+    large.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
+    large.add_argument(
+        "--work", type=Path, default=Path("bench-large"), help="new directory; 16 GB per 1B"
+    )
+    for each in (sinks, deletion, large):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -67,6 +74,11 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_sinks(num_tokens=args.tokens, repeats=args.repeats)
         return result, format_sinks(result)
+    if args.name == "large":
+        from nulls_dist.benchmark.large import bench_large, format_large
+
+        result = bench_large(args.work, args.preset)
+        return result, format_large(result)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))
