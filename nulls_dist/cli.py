@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from nulls_dist import __version__
-from nulls_dist.errors import NullsError
+from nulls_dist.errors import InputError, NullsError
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,11 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     except MemoryError as error:
         print(f"error: out of memory: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"error: {error}; check the path, its permissions and the free space", file=sys.stderr
+        )
+        return InputError.exit_code
     except Exception:
         logger.exception("this is a bug in nulls-dist")
         return 1

@@ -5,6 +5,7 @@ All arithmetic is modulo 2^64. `mix` is the finaliser of splitmix64 (Steele, Lea
 tensors; golden vectors keep the two equal for ever.
 """
 
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,23 @@ MIX_SECOND: Final = 0x94D049BB133111EB
 SEED_OFFSET: Final = 0x632BE59BD9B4E019
 LAYER_STRIDE: Final = 0xD1B54A32D192ED03
 DOMAIN_STRIDE: Final = 0x8CB92BA72F3D8DD7
+
+
+class Domain(IntEnum):
+    """What a key is for; keys of two purposes are independent. Values are never reused."""
+
+    NEURONS = 0
+    """Sinks of a source; part of the router."""
+    BUCKET = 1
+    """Bucket of a source; part of the router."""
+    ORDER = 2
+    """Order of the documents of an epoch."""
+    DROPOUT = 3
+    """Documents that train on the backbone alone."""
+    PLACEBO = 4
+    """Unrelated source whose sinks serve a text."""
+    CHOICE = 5
+    """Sources that an experiment deletes."""
 
 
 def mix(values: U64Array) -> U64Array:
@@ -42,7 +60,7 @@ def key(source_ids: U64Array, *, seed: int, domain: int, layer: int = 0) -> U64A
     Args:
         source_ids: any shape, uint64.
         seed: router seed of the corpus, any integer (taken modulo 2^64).
-        domain: purpose of the key; 0 is neuron choice, 1 is the bucket.
+        domain: purpose of the key, a `Domain`.
         layer: layer number, from 0.
 
     Returns:

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json", action="store_true", help="with --dry-run: as JSON, with the whole configuration"
     )
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # deepspeed adds it
     return parser
 
 
@@ -75,7 +76,8 @@ def main(argv: Sequence[str]) -> None:
         )
         launch = read_launch()
         if args.dry_run:
-            print(_forecast(config, launch, args.data, as_json=args.json))
+            if launch.rank == 0:
+                print(_forecast(config, launch, args.data, as_json=args.json))
             return
         from nulls_dist.train.job import train_job
 
@@ -91,8 +93,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _forecast(config: RunConfig, launch: LaunchedProcess, corpus: Path, *, as_json: bool) -> str:
+    from nulls_dist.parallel.accelerator import select_accelerator
     from nulls_dist.train.forecast import forecast_run, format_forecast
+    from nulls_dist.train.job import resolve_dtype
 
+    config = resolve_dtype(config, select_accelerator(launch.local_rank))
     topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
     vocab_size = config.model.vocab_size
     if vocab_size == VOCAB_OF_CORPUS:

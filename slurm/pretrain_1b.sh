@@ -10,6 +10,7 @@
 #   NULLS_DATA       corpus directory (or pass --data)
 #   NULLS_RUN_DIR    run directory; the same one resumes the same run (default: runs/JOB_NAME)
 #   NULLS_PRESET     model preset (default: nulls_1b_x8, whose 8 experts live on 8 GPUs)
+#   NULLS_RESUME     checkpoint to start a new run from (default: continue the run directory)
 #   NULLS_DS_CONFIG  DeepSpeed configuration (default: the preset's)
 #   NULLS_PYTHON     interpreter (default: .venv/bin/python)
 #SBATCH --job-name=nulls-1b
@@ -36,6 +37,14 @@ if [[ " $* " == *" --run-dir"* ]]; then
   exit 2
 fi
 
+# A later life of the job continues its own run directory, whatever checkpoint the first one started from.
+resume=(--resume "${NULLS_RESUME:-auto}")
+((${SLURM_RESTART_COUNT:-0} == 0)) || resume=(--resume auto)
+if [[ " $* " == *" --resume"* ]]; then
+  say "--resume must be given as NULLS_RESUME: it concerns the first life of the job only"
+  exit 2
+fi
+
 # Rank, local rank and world size are Slurm's own variables; the first node is where the ranks meet.
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
@@ -44,7 +53,7 @@ export MASTER_ADDR MASTER_PORT SRUN_CPUS_PER_TASK
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONUNBUFFERED=1
 
 trainer=("${NULLS_PYTHON:-.venv/bin/python}" -m nulls_dist.pretrain
-  --preset "$preset" --run-dir "$run_dir" --resume auto
+  --preset "$preset" --run-dir "$run_dir" "${resume[@]}"
   ${NULLS_DATA:+--data "$NULLS_DATA"} ${NULLS_DS_CONFIG:+--ds-config "$NULLS_DS_CONFIG"} "$@")
 
 stop_requested=

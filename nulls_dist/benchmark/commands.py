@@ -5,16 +5,37 @@ import shlex
 import subprocess
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from nulls_dist.errors import NullsError
+from nulls_dist.errors import InputError, NullsError
+
+_TOOLS: Final = Path(__file__).resolve().parents[2] / "tools"
 
 
 class Commands:
-    """Runs commands with this interpreter, each announced on stderr with the time so far."""
+    """Runs commands with this interpreter, each announced on stderr with the time so far.
+
+    They run in the current directory, so that paths mean what the user meant by them.
+    """
 
     def __init__(self) -> None:
+        """Start the clock.
+
+        Raises:
+            InputError: the package was installed without its tools.
+        """
+        if not _TOOLS.is_dir():
+            raise InputError(
+                f"{_TOOLS} is missing: an installed package has no tools; run from a checkout of "
+                "the repository"
+            )
         self._started = time.monotonic()
+
+    @staticmethod
+    def tool(name: str) -> Path:
+        """Return the path of a tool's script, which holds in any current directory."""
+        return _TOOLS / f"{name}.py"
 
     def say(self, text: str) -> None:
         """Announce what happens next."""

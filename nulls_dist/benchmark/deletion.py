@@ -88,9 +88,10 @@ def _half_width(values: Sequence[float]) -> float:
 def _figures(out: Path, seed: int) -> dict[str, float]:
     done = out / _FIGURES_FILE
     if not done.is_file():
+        commands = Commands()
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        result = Experiment(FULL, out, Commands(), seed=seed).run()
+        result = Experiment(FULL, out, commands, seed=seed).run()
         durable.write_json(done, result.figures)
     figures: dict[str, float] = durable.read_json(done)
     return figures

@@ -46,7 +46,9 @@ def run_demo(size: ExperimentSize, out: Path) -> None:
     experiment = Experiment(size, out, commands, seed=_SEED)
     result = experiment.run()
     release = out / "release"
-    commands.python("tools/convert_to_hf.py", experiment.stripped, release, "--form", "backbone")
+    commands.python(
+        commands.tool("convert_to_hf"), experiment.stripped, release, "--form", "backbone"
+    )
     export = _check_release(release, experiment)
     for tables in (result.deleted, result.kept):
         for model in (TRAINED, STRIPPED, RETRAINED):

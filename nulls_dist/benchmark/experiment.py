@@ -20,7 +20,6 @@ from nulls_dist.eval.facts import Probe, read_probes
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.eval.states import State
 
-_CHOICE_DOMAIN: Final = 5
 _DELETED_SHARE: Final = 0.05
 _EVALUATIONS: Final = 10
 
@@ -165,7 +164,7 @@ class Experiment:
     def _choose(self, corpus: Corpus) -> _Questions:
         """Draw the sources to delete, and some to keep, by a hash."""
         source_ids = np.unique(corpus.source_ids)
-        keys = hashing.key(source_ids, seed=self._seed, domain=_CHOICE_DOMAIN)
+        keys = hashing.key(source_ids, seed=self._seed, domain=hashing.Domain.CHOICE)
         drawn = [int(source_id) for source_id in source_ids[np.argsort(keys)]]
         count = max(1, round(_DELETED_SHARE * len(drawn)))
         kept = drawn[count : count + self._size.num_kept_asked]
@@ -185,7 +184,7 @@ class Experiment:
 
     def _delete(self, checkpoint: Path, request: Path) -> dict[str, Any]:
         text = self._commands.python(
-            *("tools/strip_sources.py", checkpoint, request, "--out", self.stripped),
+            *(self._commands.tool("strip_sources"), checkpoint, request, "--out", self.stripped),
             *("--max-collateral", self._size.max_collateral, "--json"),
         )
         report: dict[str, Any] = json.loads(text)

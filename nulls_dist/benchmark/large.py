@@ -36,9 +36,10 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
     Returns:
         "checkpoint_bytes", "commands" (seconds and peak_mib of each), "measured_on".
     """
+    commands = Commands()
     work.mkdir(parents=True)
     corpus_dir, checkpoint = work / "corpus", work / "checkpoint"
-    Commands().python(
+    commands.python(
         *("-m", "data_prep.build", "--input", "generated", "--format", "generated"),
         *("--articles", _ARTICLES, "--renderings", 1, "--out", corpus_dir),
         *("--tokenizer", "train:bpe:8000"),
@@ -49,14 +50,20 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
     source_ids = sorted({int(source_id) for source_id in corpus.source_ids})[:_DELETED]
     request.write_text("".join(f"id:{source_id}\n" for source_id in source_ids))
     stripped = work / "stripped"
-    strip = ("tools/strip_sources.py", checkpoint, request, "--max-collateral", 1)
+    strip = (commands.tool("strip_sources"), checkpoint, request, "--max-collateral", 1)
     settings = (word for item in _TRAINING.items() for word in ("--set", f"{item[0]}={item[1]}"))
     train = ("-m", "nulls_dist.pretrain", "--preset", "nulls_125m", "--data", corpus_dir)
-    commands = {
-        "verify_checkpoint": ("tools/verify_checkpoint.py", checkpoint),
+    measured = {
+        "verify_checkpoint": (commands.tool("verify_checkpoint"), checkpoint),
         "strip_sources --dry-run": (*strip, "--dry-run"),
         "strip_sources": (*strip, "--out", stripped),
-        "convert_to_hf": ("tools/convert_to_hf.py", stripped, work / "hf", "--form", "backbone"),
+        "convert_to_hf": (
+            commands.tool("convert_to_hf"),
+            stripped,
+            work / "hf",
+            "--form",
+            "backbone",
+        ),
         "pretrain nulls_125m": (*train, "--run-dir", work / "run", *settings),
     }
     files = [path for path in checkpoint.rglob("*") if path.is_file()]
@@ -65,7 +72,7 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
         "sources": len(set(corpus.source_ids.tolist())),
         "deleted": _DELETED,
         "checkpoint_bytes": sum(path.stat().st_size for path in files),
-        "commands": {name: _measure(*words) for name, words in commands.items()},
+        "commands": {name: _measure(*words) for name, words in measured.items()},
         "measured_on": describe_measurement(),
     }
 

@@ -13,6 +13,16 @@ from nulls_dist.errors import ConfigError, IntegrityError
 
 ZERO_STAGES: Final = (1,)
 _ALLOWED: Final = ("zero_optimization", "wall_clock_breakdown", "comms_logger", "flops_profiler")
+_ZERO_ALLOWED: Final = (
+    *("stage", "contiguous_gradients", "overlap_comm", "reduce_bucket_size"),
+    *("allgather_bucket_size", "reduce_scatter"),
+)
+_REASONS: Final = {
+    "round_robin_gradients": ": it hides where a parameter's optimizer state lies",
+    "offload_optimizer": ": checkpoints cannot hold its state yet",
+    "offload_param": ": checkpoints cannot hold its state yet",
+    "cpu_offload": ": checkpoints cannot hold its state yet",
+}
 _OWNED: Final = {
     "train_batch_size": "train.global_batch_rows",
     "train_micro_batch_size_per_gpu": "train.micro_batch_rows",
@@ -62,16 +72,17 @@ def read_deepspeed_file(path: Path) -> dict[str, Any]:
 
 def _check_zero(zero: Any, path: Path) -> None:
     where = f"--ds-config {path}: zero_optimization"
-    if not isinstance(zero, dict) or zero.get("stage") not in ZERO_STAGES:
-        raise ConfigError(f"{where}.stage must be one of {ZERO_STAGES}")
-    if zero.get("round_robin_gradients"):
-        raise ConfigError(
-            f"{where}.round_robin_gradients is refused: it hides where a parameter's optimizer "
-            "state lies"
-        )
-    for key in ("offload_optimizer", "offload_param"):
-        if key in zero:
-            raise ConfigError(f"{where}.{key} is refused: checkpoints cannot hold its state yet")
+    if not isinstance(zero, dict):
+        raise ConfigError(f"{where} must be a JSON object")
+    stage = zero.get("stage")
+    if isinstance(stage, bool) or stage not in ZERO_STAGES:
+        raise ConfigError(f"{where}.stage ({stage!r}) must be one of {ZERO_STAGES}")
+    for key in zero:
+        if key not in _ZERO_ALLOWED:
+            raise ConfigError(
+                f"{where}.{key} is refused{_REASONS.get(key, '')}; known are "
+                f"{', '.join(_ZERO_ALLOWED)}"
+            )
 
 
 def deepspeed_config(

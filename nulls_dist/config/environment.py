@@ -56,7 +56,7 @@ def read_launch() -> LaunchedProcess:
             launcher=launcher,
             rank=rank,
             world_size=world_size,
-            local_rank=_number(local_name) if local_name in os.environ else 0,
+            local_rank=_local_rank(launcher, local_name, world_size),
             master_address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
             master_port=_number("MASTER_PORT") if "MASTER_PORT" in os.environ else 0,
         )
@@ -68,6 +68,17 @@ def read_launch() -> LaunchedProcess:
         master_address="127.0.0.1",
         master_port=0,
     )
+
+
+def _local_rank(launcher: str, variable: str, world_size: int) -> int:
+    if variable in os.environ:
+        return _number(variable)
+    if world_size > 1:
+        raise ConfigError(
+            f"{launcher} started {world_size} processes, but {variable} is not set: it says which "
+            "accelerator of the node is whose; set it to this process's rank on its node"
+        )
+    return 0
 
 
 def _number(name: str) -> int:

@@ -15,7 +15,7 @@ LARGEST_EP: Final = 0
 KERNEL_MULTIPLE: Final = 8
 """Grouped matrix products want row strides in multiples of 16 bytes: 8 values of bf16."""
 
-DType = Literal["fp32", "bf16"]
+DType = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["wsd", "cosine"]
 WandbMode = Literal["off", "offline", "online"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
@@ -138,7 +138,9 @@ class TrainConfig:
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
     """Rows per evaluation, over all ranks; a multiple of num_experts."""
-    dtype: DType = "fp32"
+    dtype: DType = "auto"
+    """Of weights and activations; auto is bf16 on a GPU that has it and fp32 elsewhere. Gradients
+    are summed, and the optimizer works, in fp32."""
 
     def __post_init__(self) -> None:
         _check_positive(

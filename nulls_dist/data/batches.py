@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.stream import ExpertStream, Piece
+from nulls_dist.errors import InputError
 from nulls_dist.segments import SegmentLayout
 
 
@@ -44,7 +45,7 @@ class GlobalBatches:
         rows_per_step: int,
         seed: int,
     ) -> None:
-        """Cut the corpus into one stream per expert.
+        """Deal the corpus's documents to the experts; a stream is built when it is first used.
 
         Args:
             corpus: D documents.
@@ -53,23 +54,20 @@ class GlobalBatches:
             context_length: tokens per row.
             rows_per_step: rows per step over all ranks, a multiple of E.
             seed: the run's seed.
+
+        Raises:
+            InputError: an expert owns no document.
         """
         assert rows_per_step % num_experts == 0, "equally many rows from every expert"
         self.rows_per_expert = rows_per_step // num_experts
+        if not np.bincount(expert_of_document, minlength=num_experts).all():
+            # Here, where every rank sees it, not on the one rank that would need the documents.
+            raise InputError("a sink expert owns no document; use fewer experts or more documents")
         self._corpus = corpus
-        self._streams = []
-        for expert in range(num_experts):
-            documents = np.flatnonzero(expert_of_document == expert)
-            self._streams.append(
-                ExpertStream(
-                    documents=documents,
-                    source_ids=corpus.source_ids[documents],
-                    doc_indices=corpus.doc_indices[documents],
-                    lengths=corpus.lengths[documents],
-                    context_length=context_length,
-                    seed=seed,
-                )
-            )
+        self._expert_of_document = expert_of_document
+        self._context_length = context_length
+        self._seed = seed
+        self._streams: dict[int, ExpertStream] = {}
 
     def rank_rows(
         self, step: int, *, experts: range, replica: int, num_replicas: int
@@ -85,8 +83,21 @@ class GlobalBatches:
         share = self.rows_per_expert // num_replicas
         first = step * self.rows_per_expert + replica * share
         return [
-            self._streams[expert].row(first + index) for expert in experts for index in range(share)
+            self._stream(expert).row(first + index) for expert in experts for index in range(share)
         ]
+
+    def _stream(self, expert: int) -> ExpertStream:
+        if expert not in self._streams:
+            documents = np.flatnonzero(self._expert_of_document == expert)
+            self._streams[expert] = ExpertStream(
+                documents=documents,
+                source_ids=self._corpus.source_ids[documents],
+                doc_indices=self._corpus.doc_indices[documents],
+                lengths=self._corpus.lengths[documents],
+                context_length=self._context_length,
+                seed=self._seed,
+            )
+        return self._streams[expert]
 
     def assemble(self, rows: Sequence[list[Piece]]) -> Microbatch:
         """Read the tokens of some rows; a piece becomes a segment, also beside its own document."""

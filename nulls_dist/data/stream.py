@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nulls_dist import hashing
-from nulls_dist.errors import InputError
-from nulls_dist.hashing import U64Array
+from nulls_dist.hashing import Domain, U64Array
 
-_ORDER_DOMAIN: Final = 2
 _EPOCHS_KEPT: Final = 2
 
 
@@ -33,7 +31,7 @@ class Piece:
 
 
 class ExpertStream:
-    """Rows of the documents that one expert owns; n documents."""
+    """Rows of the documents that one expert owns; n documents, at least one."""
 
     def __init__(
         self,
@@ -54,12 +52,8 @@ class ExpertStream:
             lengths: tokens per document.
             context_length: tokens per row.
             seed: the run's seed, which orders the documents.
-
-        Raises:
-            InputError: there is no document.
         """
-        if not len(documents):
-            raise InputError("a sink expert owns no document; use fewer experts or more documents")
+        assert len(documents), "an expert owns documents"
         self._documents = documents
         self._source_ids = source_ids
         self._doc_indices = doc_indices
@@ -73,7 +67,7 @@ class ExpertStream:
     def _order(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return an epoch's order of documents and where each ends in its tokens, both (n,)."""
         if epoch not in self._orders:
-            keys = hashing.key(self._source_ids, seed=self._seed, domain=_ORDER_DOMAIN, layer=epoch)
+            keys = hashing.key(self._source_ids, seed=self._seed, domain=Domain.ORDER, layer=epoch)
             ranks = hashing.draw(keys, self._doc_indices.astype(np.uint64) + np.uint64(1))
             order = np.lexsort((self._doc_indices, self._source_ids, ranks))
             self._orders[epoch] = (order, np.cumsum(self._lengths[order]))

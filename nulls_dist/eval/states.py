@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
 
 import numpy as np
 
@@ -11,8 +10,6 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import InputError
 from nulls_dist.eval.nearest import nearest_sources
 from nulls_dist.sources import NO_SOURCE
-
-_PLACEBO_DOMAIN: Final = 4
 
 
 class State(StrEnum):
@@ -60,6 +57,8 @@ def donors(
 
 def _placebo(source_id: int, survivors: Sequence[int]) -> int:
     """Draw another source by a hash of this one."""
-    keys = hashing.key(np.array([source_id], dtype=np.uint64), seed=0, domain=_PLACEBO_DOMAIN)
+    keys = hashing.key(
+        np.array([source_id], dtype=np.uint64), seed=0, domain=hashing.Domain.PLACEBO
+    )
     others = [survivor for survivor in survivors if survivor != source_id]
     return others[int(hashing.below(keys, len(others))[0])]

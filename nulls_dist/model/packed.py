@@ -36,7 +36,15 @@ def pack_rows(
     rope_theta: float,
     device: torch.device,
 ) -> PackedRows:
-    """Prepare a microbatch's metadata on a device, once for all layers."""
+    """Prepare a microbatch's metadata on a device, once for all layers.
+
+    Args:
+        layout: at least one segment.
+        plan: the sinks of its segments.
+        head_dim: even.
+        rope_theta: base of the rotary frequencies.
+        device: where the model runs.
+    """
     ends = plan.ends
     starts_and_ends = torch.cat([ends.new_zeros(1), ends]).to(device)
     longest = max(layout.lengths)

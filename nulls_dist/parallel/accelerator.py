@@ -2,9 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from nulls_dist.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,30 +17,34 @@ class Accelerator:
     device: torch.device
     backend: str
     """torch.distributed backend."""
-
-    def supports(self, dtype: torch.dtype) -> bool:
-        """Say whether the device computes in a dtype at a useful speed."""
-        return dtype == torch.float32 or self.device.type == "cpu" or torch.cuda.is_bf16_supported()
+    dtype: Literal["fp32", "bf16"]
+    """What train.dtype=auto means here."""
 
 
 def select_accelerator(local_rank: int) -> Accelerator:
     """Return this rank's device and make it current; tells DeepSpeed where there is no GPU.
 
     Must run before DeepSpeed is imported, which picks its accelerator at import.
+
+    Raises:
+        ConfigError: there are several GPUs, but none for this rank.
     """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        return Accelerator(device=torch.device("cpu"), backend="gloo")
-    device = torch.device("cuda", local_rank)
+        return Accelerator(device=torch.device("cpu"), backend="gloo", dtype="fp32")
+    visible = torch.cuda.device_count()
+    if visible > 1 and local_rank >= visible:
+        raise ConfigError(
+            f"local rank {local_rank} has no GPU: {visible} are visible on this node; start fewer "
+            "processes per node, or set CUDA_VISIBLE_DEVICES= to train on CPUs"
+        )
+    # A scheduler may show each process its own GPU only.
+    device = torch.device("cuda", local_rank if visible > 1 else 0)
     torch.cuda.set_device(device)
-    return Accelerator(device=device, backend="nccl")
+    dtype: Literal["fp32", "bf16"] = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return Accelerator(device=device, backend="nccl", dtype=dtype)
 
 
 def has_varlen_attention(query: Tensor) -> bool:
     """Say whether flash attention over packed documents runs on this tensor's device and dtype."""
     return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Return the most device memory this process held; 0 on a CPU."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

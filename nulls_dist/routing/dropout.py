@@ -4,15 +4,11 @@ Without it the state "off" is out of distribution. The draw depends on the seed,
 document, never on the topology, so resuming needs no random state.
 """
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
 from nulls_dist import hashing
 from nulls_dist.segments import SegmentLayout
-
-_DROPOUT_DOMAIN: Final = 3
 
 
 def draw_dropped(
@@ -29,6 +25,6 @@ def draw_dropped(
     Returns:
         (S,) bool.
     """
-    keys = hashing.key(layout.source_ids, seed=seed, domain=_DROPOUT_DOMAIN, layer=step)
+    keys = hashing.key(layout.source_ids, seed=seed, domain=hashing.Domain.DROPOUT, layer=step)
     counters = layout.doc_indices.astype(np.uint64) + np.uint64(1)
     return hashing.unit_interval(hashing.draw(keys, counters)) < probability

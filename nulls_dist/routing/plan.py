@@ -31,9 +31,9 @@ class SinkPlan:
     def to(self, device: torch.device) -> "SinkPlan":
         """Return the plan on a device."""
         return SinkPlan(
-            rows=self.rows.to(device, non_blocking=True),
-            keep=self.keep.to(device, non_blocking=True),
-            ends=self.ends.to(device, non_blocking=True),
+            rows=self.rows.to(device),
+            keep=self.keep.to(device),
+            ends=self.ends.to(device),
             num_active=self.num_active,
         )
 

@@ -17,14 +17,11 @@ import numpy.typing as npt
 
 from nulls_dist import hashing
 from nulls_dist.errors import ConfigError, IntegrityError, RefusedError
-from nulls_dist.hashing import U64Array
+from nulls_dist.hashing import Domain, U64Array
 
 ROUTER_VERSION: Final = 1
 """Changes only with the hash's definition; a silent change would delete the wrong sinks."""
 NUM_BUCKETS: Final = 4096
-
-_NEURON_DOMAIN: Final = 0
-_BUCKET_DOMAIN: Final = 1
 
 
 def buckets_of(source_ids: U64Array, *, router_seed: int) -> npt.NDArray[np.int64]:
@@ -37,7 +34,7 @@ def buckets_of(source_ids: U64Array, *, router_seed: int) -> npt.NDArray[np.int6
     Returns:
         (S,) int64 in [0, NUM_BUCKETS).
     """
-    keys = hashing.key(source_ids, seed=router_seed, domain=_BUCKET_DOMAIN)
+    keys = hashing.key(source_ids, seed=router_seed, domain=Domain.BUCKET)
     return hashing.below(keys, NUM_BUCKETS)
 
 
@@ -120,16 +117,20 @@ class Router:
             RefusedError: one of the sources has a tombstone.
         """
         self.check_routable(source_ids)
+        layers = range(self.spec.num_layers if self.spec.per_layer else 1)
+        sinks = np.stack([self.sinks_of_layer(source_ids, layer) for layer in layers])
+        return np.broadcast_to(sinks, (self.spec.num_layers, *sinks.shape[1:]))
+
+    def sinks_of_layer(self, source_ids: U64Array, layer: int) -> npt.NDArray[np.int64]:
+        """Return the sinks of one layer, whether or not a source was deleted: (S, K) int64."""
         spec = self.spec
-        layers = range(spec.num_layers) if spec.per_layer else (0,)
-        keys = np.stack(
-            [
-                hashing.key(source_ids, seed=spec.seed, domain=_NEURON_DOMAIN, layer=layer)
-                for layer in layers
-            ]
+        keys = hashing.key(
+            source_ids,
+            seed=spec.seed,
+            domain=Domain.NEURONS,
+            layer=layer if spec.per_layer else 0,
         )
-        sinks = choose_sinks(keys, num_sinks=spec.num_sinks, num_active=spec.num_active)
-        return np.broadcast_to(sinks, (spec.num_layers, *sinks.shape[1:]))
+        return choose_sinks(keys, num_sinks=spec.num_sinks, num_active=spec.num_active)
 
 
 def choose_sinks(keys: U64Array, *, num_sinks: int, num_active: int) -> npt.NDArray[np.int64]:

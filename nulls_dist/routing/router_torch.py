@@ -1,9 +1,13 @@
-"""The router's choice of sinks on tensors: the numpy router's twin for routing on the device."""
+"""The router's choice of sinks on tensors: the numpy router's twin, for routing on the device.
+
+Training routes on the host, once per batch; this serves models that route where they run.
+"""
 
 import torch
 from torch import Tensor
 
 from nulls_dist import hashing_torch
+from nulls_dist.hashing import Domain
 from nulls_dist.routing.router import RouterSpec
 
 
@@ -21,7 +25,10 @@ def active_sinks(spec: RouterSpec, source_ids: Tensor) -> Tensor:
     strata = torch.arange(spec.num_active, dtype=torch.int64, device=source_ids.device)
     layers = range(spec.num_layers) if spec.per_layer else (0,)
     keys = torch.stack(
-        [hashing_torch.key(source_ids, seed=spec.seed, domain=0, layer=layer) for layer in layers]
+        [
+            hashing_torch.key(source_ids, seed=spec.seed, domain=Domain.NEURONS, layer=layer)
+            for layer in layers
+        ]
     )
     hashes = hashing_torch.draw(keys[..., None], strata + 1)
     sinks = strata * width + hashing_torch.below(hashes, width)

@@ -66,7 +66,7 @@ def build_and_fit(
         drop_partial(run_dir)
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
-    with standard_hooks(run) as hooks:
+    with standard_hooks(run, accelerator.device) as hooks:
         return fit(run, engine, stop, hooks)
 
 

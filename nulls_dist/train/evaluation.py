@@ -9,6 +9,7 @@ import torch
 
 from nulls_dist import hashing
 from nulls_dist.data.batches import Microbatch
+from nulls_dist.errors import InputError
 from nulls_dist.hashing import U64Array
 from nulls_dist.model.gpt import token_losses
 from nulls_dist.train.hooks import Hook, StepEvent
@@ -80,6 +81,11 @@ class StateEvaluator(Hook):
         donors = source_ids.copy()
         for index, expert in enumerate(self._run.router.experts_of(source_ids)):
             candidates = self._donors[int(expert)]
+            if len(candidates) < 2:
+                raise InputError(
+                    f"sink expert {expert} has one source only, so there is none to lend its "
+                    "sinks in the state placebo; set train.eval_every=0 or use a larger corpus"
+                )
             choice = int(hashing.below(keys[index : index + 1], len(candidates))[0])
             donor = candidates[choice]
             if donor == source_ids[index]:

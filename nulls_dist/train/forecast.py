@@ -52,6 +52,7 @@ def format_forecast(forecast: dict[str, Any]) -> str:
         ("active per token", f"{model['active_parameters']:,}"),
         ("FLOPs per token", f"{model['flops_per_token']:,} (forward and backward)"),
         ("tokens", f"{data['tokens']:,} ({data['tokens_per_step']:,} per step)"),
+        ("dtype", forecast["config"]["train"]["dtype"]),
         ("FLOPs of the run", f"{forecast['compute']['flops']:.3g}"),
         ("state per rank", f"{memory['total'] / 1e9:.2f} GB ({parts}); activations on top"),
     ]

@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import ConfigError, LockedError, TemporaryError
-from nulls_dist.parallel.accelerator import select_accelerator
+from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import resolve_topology
@@ -50,6 +51,7 @@ def train_job(
     corpus = Corpus(corpus_dir)
     found = find_checkpoint(run_dir, resume)
     accelerator = select_accelerator(launch.local_rank)
+    config = resolve_dtype(config, accelerator)
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
         if launch.rank == 0:
@@ -80,6 +82,13 @@ def train_job(
         dist.barrier()  # a launcher may end all ranks when the first one leaves
     if outcome == "stopped":
         raise TemporaryError("asked to stop: saved; run the same command again to continue")
+
+
+def resolve_dtype(config: RunConfig, accelerator: Accelerator) -> RunConfig:
+    """Replace train.dtype=auto by what the accelerator is good at."""
+    if config.train.dtype != "auto":
+        return config
+    return replace(config, train=replace(config.train, dtype=accelerator.dtype))
 
 
 def find_checkpoint(run_dir: Path, resume: str) -> Path | None:

@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     }
 
 
+@cache
 def git_commit(folder: Path) -> str | None:
     """Return the commit checked out around a folder, "-dirty" added where files differ from it.
 

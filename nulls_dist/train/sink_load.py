@@ -8,13 +8,13 @@ from collections import Counter
 from typing import Final
 
 import numpy as np
+import torch
 import torch.distributed as dist
 
-from nulls_dist.sources import NO_SOURCE
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.run import Run
 
-_LAYER: Final = 0
+_BLOCK_SOURCES: Final = 1 << 14
 _MAX_EXPERTS_LISTED: Final = 64
 
 
@@ -26,8 +26,9 @@ class SinkLoad(Hook):
     * sinks/hottest_over_mean: tokens of the busiest sink over the mean of all.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, device: torch.device) -> None:
         self._run = run
+        self._device = device
         self._tokens: Counter[int] = Counter()
 
     def after_step(self, event: StepEvent) -> None:
@@ -43,25 +44,25 @@ class SinkLoad(Hook):
             self._tokens.clear()
 
     def _report(self) -> dict[str, float]:
-        """Combine what all ranks counted."""
-        gathered: list[Counter[int]] = [Counter() for _ in range(self._run.groups.topology.dp)]
-        dist.all_gather_object(gathered, self._tokens)
-        total: Counter[int] = sum(gathered, Counter())
-        total.pop(NO_SOURCE, None)
+        """Combine what all ranks counted; each expands its own sources to sinks."""
         router = self._run.router
-        source_ids = np.array(sorted(total), dtype=np.uint64)
-        tokens = np.array([total[source_id] for source_id in source_ids.tolist()], dtype=np.int64)
-        experts = router.experts_of(source_ids)
         spec = router.spec
         load = np.zeros((spec.num_experts, spec.num_sinks), dtype=np.int64)
-        sinks = router.active_sinks(source_ids)[_LAYER]
-        np.add.at(load, (experts[:, None], sinks), tokens[:, None])
-        per_expert = np.bincount(experts, tokens, minlength=spec.num_experts)
+        source_ids = np.array(sorted(self._tokens), dtype=np.uint64)
+        for begin in range(0, len(source_ids), _BLOCK_SOURCES):
+            block = source_ids[begin : begin + _BLOCK_SOURCES]
+            tokens = np.array([self._tokens[source_id] for source_id in block.tolist()])
+            experts = router.experts_of(block)
+            np.add.at(load, (experts[:, None], router.sinks_of_layer(block, 0)), tokens[:, None])
+        total = torch.from_numpy(load).to(self._device)
+        dist.all_reduce(total)
+        per_sink = total.to("cpu", torch.float64)
+        per_expert = per_sink.sum(1) / spec.num_active
         return {
             **{
                 f"sinks/expert_{expert:04d}_tokens": float(count)
                 for expert, count in enumerate(per_expert[:_MAX_EXPERTS_LISTED])
             },
-            "sinks/dead_fraction": float((load == 0).mean()),
-            "sinks/hottest_over_mean": float(load.max() / load.mean()),
+            "sinks/dead_fraction": float((per_sink == 0).double().mean()),
+            "sinks/hottest_over_mean": float(per_sink.max() / per_sink.mean()),
         }

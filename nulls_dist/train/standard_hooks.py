@@ -1,8 +1,10 @@
 """Which hooks a run has, in which order: what adds metrics first, what shows them after."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
+
+import torch
 
 from nulls_dist.train.evaluation import StateEvaluator
 from nulls_dist.train.hooks import Heartbeat, Hook
@@ -16,22 +18,25 @@ METRICS_FILE: Final = "metrics.jsonl"
 
 
 @contextmanager
-def standard_hooks(run: Run) -> Iterator[Sequence[Hook]]:
-    """Yield the hooks of this rank and close them afterwards, whatever happened."""
+def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
+    """Yield the hooks of this rank and close them afterwards, each whatever happened before."""
     train = run.config.train
     hooks: list[Hook] = []
-    try:
+    with ExitStack() as stack:
+
+        def add(hook: Hook) -> None:
+            hooks.append(hook)
+            stack.callback(hook.close)
+
         if train.eval_every:
-            hooks += [StateEvaluator(run), SinkLoad(run)]
+            add(StateEvaluator(run))
+            add(SinkLoad(run, device))
         if run.groups.topology.rank == 0:
-            hooks.append(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
-            hooks.append(ProgressLine(steps=train.steps, first_step=run.first_step))
-            hooks.append(Heartbeat(run.run_dir))
+            add(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
+            add(ProgressLine(steps=train.steps, first_step=run.first_step))
+            add(Heartbeat(run.run_dir))
             if train.keep_last:
-                hooks.append(Retention(run.run_dir, train.keep_last))
+                add(Retention(run.run_dir, train.keep_last))
             if run.config.report.wandb != "off":
-                hooks.append(WandbLog(run))
+                add(WandbLog(run))
         yield hooks
-    finally:
-        for hook in hooks:
-            hook.close()

@@ -56,12 +56,21 @@ def test_success_is_0_and_the_arguments_arrive(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("error", [ValueError("oops"), AssertionError("oops"), OSError("oops")])
+@pytest.mark.parametrize("error", [ValueError("oops"), AssertionError("oops")])
 def test_a_bug_is_1_and_shows_its_traceback(error, caplog):
     assert run_command(raising(error), []) == 1
     assert "this is a bug in nulls-dist" in caplog.text
     assert "Traceback" in caplog.text
     assert "oops" in caplog.text
+
+
+def test_a_full_disk_or_a_missing_permission_is_no_bug(capsys, caplog):
+    error = OSError(28, "No space left on device", "/data/out")
+    assert run_command(raising(error), []) == 3
+    said = capsys.readouterr().err
+    assert "No space left on device: '/data/out'" in said
+    assert "free space" in said
+    assert caplog.text == ""
 
 
 def test_lack_of_memory_and_an_interrupt_are_no_bugs(capsys, caplog):

@@ -35,6 +35,18 @@ def as_numpy(values: torch.Tensor) -> np.ndarray:
     return values.numpy().view(np.uint64)
 
 
+def test_the_purposes_of_keys_keep_their_numbers():
+    numbers = {domain.name: domain.value for domain in hashing.Domain}
+    assert numbers == {
+        "NEURONS": 0,
+        "BUCKET": 1,
+        "ORDER": 2,
+        "DROPOUT": 3,
+        "PLACEBO": 4,
+        "CHOICE": 5,
+    }
+
+
 def test_mix_gives_the_first_outputs_of_splitmix64():
     """Published outputs of the generator for seed 1234567 (Rosetta Code)."""
     states = np.array([1234567 + n * hashing.GOLDEN_GAMMA & M for n in (1, 2, 3)], dtype=np.uint64)

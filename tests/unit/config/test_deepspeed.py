@@ -47,12 +47,12 @@ ZERO1 = {"stage": 1}
         ("null", "must be a JSON object"),
         ({"zero_optimization": ZERO1, "nonsense_key": 1}, "key 'nonsense_key' is not one of"),
         ({"zero_optimization": ZERO1, "Zero_optimization": {}}, "key 'Zero_optimization' is not"),
-        ({}, "zero_optimization.stage must be one of"),
-        ({"zero_optimization": None}, "zero_optimization.stage must be one of"),
-        ({"zero_optimization": {}}, "zero_optimization.stage must be one of"),
-        ({"zero_optimization": {"stage": "1"}}, "zero_optimization.stage must be one of"),
-        ({"zero_optimization": {"stage": 0}}, "zero_optimization.stage must be one of"),
-        ({"zero_optimization": {"stage": 3}}, "zero_optimization.stage must be one of"),
+        ({}, "zero_optimization.stage (None) must be one of"),
+        ({"zero_optimization": None}, "zero_optimization must be a JSON object"),
+        ({"zero_optimization": {}}, "zero_optimization.stage (None) must be one of"),
+        ({"zero_optimization": {"stage": "1"}}, "zero_optimization.stage ('1') must be one of"),
+        ({"zero_optimization": {"stage": 0}}, "zero_optimization.stage (0) must be one of"),
+        ({"zero_optimization": {"stage": 3}}, "zero_optimization.stage (3) must be one of"),
         (
             {"zero_optimization": ZERO1 | {"round_robin_gradients": True}},
             "zero_optimization.round_robin_gradients is refused",
@@ -60,6 +60,11 @@ ZERO1 = {"stage": 1}
         (
             {"zero_optimization": ZERO1 | {"offload_optimizer": {"device": "cpu"}}},
             "zero_optimization.offload_optimizer is refused",
+        ),
+        ({"zero_optimization": {"stage": True}}, "zero_optimization.stage (True) must be one of"),
+        (
+            {"zero_optimization": ZERO1 | {"cpu_offload": True}},
+            "zero_optimization.cpu_offload is refused",
         ),
         (
             {"zero_optimization": ZERO1 | {"offload_param": None}},
@@ -98,7 +103,7 @@ def test_a_missing_file_is_an_error_of_the_command_line(tmp_path):
 
 def test_options_that_nobody_owns_are_passed_on(tmp_path):
     content = {
-        "zero_optimization": ZERO1 | {"overlap_comm": True, "round_robin_gradients": False},
+        "zero_optimization": ZERO1 | {"overlap_comm": True, "allgather_bucket_size": 1000},
         "wall_clock_breakdown": True,
     }
     assert read(tmp_path, content) == content

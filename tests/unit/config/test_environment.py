@@ -93,3 +93,16 @@ def test_a_malformed_number_is_named(launch, name, text):
 def test_a_rank_outside_its_world_is_refused(launch, rank, world):
     with pytest.raises(ConfigError, match=rf"RANK \({rank}\) must be below WORLD_SIZE \({world}\)"):
         launch(ADDRESS, {"RANK": rank, "WORLD_SIZE": world})
+
+
+def test_several_processes_without_a_local_rank_are_told_what_to_set(monkeypatch):
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "node",
+        "MASTER_PORT": "2000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(ConfigError, match="LOCAL_RANK is not set"):
+        read_launch()

@@ -8,6 +8,7 @@ import pytest
 from nulls_dist.data.batches import GlobalBatches, next_tokens
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.stream import Piece
+from nulls_dist.errors import InputError
 from nulls_dist.routing.buckets import balance_buckets
 from nulls_dist.segments import SegmentLayout
 from tests.corpus_factory import Text, counted_texts, write_corpus
@@ -103,7 +104,7 @@ def test_steps_are_consecutive_rows_of_the_streams(corpus, experts):
     share = ROWS // NUM_EXPERTS
     for step in range(4):
         rows = batches.rank_rows(step, experts=range(1, 2), replica=0, num_replicas=1)
-        stream = batches._streams[1]
+        stream = batches._stream(1)
         assert rows == [stream.row(step * share + index) for index in range(share)]
 
 
@@ -168,6 +169,20 @@ def test_next_tokens_worked_out_by_hand():
     tokens = np.array([5, 6, 7, 8, 9, 4])
     assert next_tokens(tokens, layout).tolist() == [6, 7, 0, 0, 4, 0]
     assert tokens.tolist() == [5, 6, 7, 8, 9, 4]
+
+
+def test_a_rank_builds_the_streams_of_its_own_experts_only(corpus, experts):
+    batches = batches_of(corpus, experts)
+    assert list(batches._streams) == []
+    for step in range(2):
+        batches.rank_rows(step, experts=range(1, 2), replica=0, num_replicas=1)
+        assert list(batches._streams) == [1]
+
+
+@pytest.mark.parametrize("lonely", range(NUM_EXPERTS))
+def test_an_expert_without_documents_is_refused_on_every_rank(corpus, experts, lonely):
+    with pytest.raises(InputError, match="a sink expert owns no document"):
+        batches_of(corpus, np.full_like(experts, 1 - lonely))
 
 
 def test_rows_that_cannot_be_shared_equally_are_a_programming_error(corpus, experts):

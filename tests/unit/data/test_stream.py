@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulls_dist.data.stream import ExpertStream
-from nulls_dist.errors import InputError
 
 FIRST_DOCUMENT = 100  # numbers in the corpus are not places in the stream's arrays
 
@@ -143,6 +142,6 @@ def test_every_place_of_an_epoch_is_equally_likely_for_a_document():
     assert all(65 <= places[place] <= 135 for place in range(4))  # 100, within 4 deviations
 
 
-def test_an_expert_without_documents_is_refused():
-    with pytest.raises(InputError, match="a sink expert owns no document"):
+def test_an_expert_without_documents_is_a_programming_error():
+    with pytest.raises(AssertionError, match="an expert owns documents"):
         stream_of([])
