@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 100.0
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 STOPPED = 75
@@ -164,7 +165,7 @@ def _start(words: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         words,
         env=inherited | {"OMP_NUM_THREADS": "1"} | extra,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

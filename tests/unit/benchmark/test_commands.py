@@ -1,7 +1,6 @@
 """Own commands run from any folder, and fail at once where there are no tools."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -32,8 +31,3 @@ def test_without_a_checkout_nothing_is_begun(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"tools is missing: .* run from a checkout"):
         bench_large(tmp_path / "work", "nulls_tiny")
     assert not (tmp_path / "work").exists()
-
-
-def test_every_tool_that_is_run_exists():
-    for name in ("strip_sources", "verify_checkpoint", "convert_to_hf"):
-        assert Path(Commands.tool(name)).is_file()
