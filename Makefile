@@ -1,5 +1,6 @@
-# What a contributor runs. TORCH takes any pip arguments that install a PyTorch build, for example
-#   make install TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130"
+# What a contributor runs. TORCH takes any pip arguments that install a PyTorch build. The default is whatever pip
+# finds: on stock PyPI and Linux x86 the CUDA build, gigabytes of packages. For the CPU build:
+#   make install TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
@@ -26,7 +27,7 @@ test: install ## the tests that every change must pass
 	$(BIN)/python -m pytest
 
 test-slow: install ## the tests that take longer
-	$(BIN)/python -m pytest -m 'slow and not gpu and not network and not slurm'
+	$(BIN)/python -m pytest -m slow
 
 check: install ## style, types, layers, spelling, shell scripts
 	$(BIN)/ruff check .

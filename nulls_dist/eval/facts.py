@@ -71,9 +71,10 @@ def answer_probes(
         batch = probes[begin : begin + _BATCH_PROBES]
         texts, starts = [], []
         for probe in batch:
-            text = tokenizer.encode(f"{probe.prompt} {probe.answer}.")
+            # The leading space makes the first word the token it is inside a document.
+            text = tokenizer.encode(f" {probe.prompt} {probe.answer}.")
             texts.append(text)
-            starts.append(_common_prefix(text, tokenizer.encode(probe.prompt)))
+            starts.append(_common_prefix(text, tokenizer.encode(f" {probe.prompt}")))
         logits = model.logits(texts, [donor_of[probe.source_id] for probe in batch])
         for index, (text, start) in enumerate(zip(texts, starts, strict=True)):
             choices = logits[index][start - 1 : -1].argmax(-1).tolist()

@@ -18,7 +18,6 @@ from nulls_dist.train.step import sum_over_ranks, to_device
 
 STATES: Final = ("on", "off", "placebo")
 _EVAL_SEED_OFFSET: Final = 1_000_003
-_PLACEBO_DOMAIN: Final = 4
 
 
 class StateEvaluator(Hook):
@@ -77,7 +76,7 @@ class StateEvaluator(Hook):
     def _placebo(self, batch: Microbatch) -> Microbatch:
         """Return the batch with every segment served by an unrelated source of its expert."""
         source_ids = batch.layout.source_ids
-        keys = hashing.key(source_ids, seed=self._run.config.seed, domain=_PLACEBO_DOMAIN)
+        keys = hashing.key(source_ids, seed=self._run.config.seed, domain=hashing.Domain.PLACEBO)
         donors = source_ids.copy()
         for index, expert in enumerate(self._run.router.experts_of(source_ids)):
             candidates = self._donors[int(expert)]
