@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from nulls_dist import __version__
-from nulls_dist.errors import InputError, NullsError
+from nulls_dist.errors import InputError, NullsError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
 _EXIT_CODES = (
     "exit codes: 0 ok, 1 bug, 2 usage, 3 bad input, 4 unknown sources, 5 integrity,\n"
-    "  6 refused by a budget or policy, 7 locked, 75 stopped early (run again to continue)"
+    "  6 refused by a budget or policy, 7 locked, 75 stopped early (run again to continue),\n"
+    "  130 interrupted"
 )
 
 
@@ -55,6 +56,9 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     try:
         command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # a reader that went away is noticed here, not at exit
+    except TemporaryError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     except NullsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

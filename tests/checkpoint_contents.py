@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS, OPTIMIZER_KINDS, sink_weights_file
+from nulls_dist.checkpoint.backbone import BackboneWeights
+from nulls_dist.checkpoint.format import OPTIMIZER_KINDS, sink_weights_file
 from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
 from nulls_dist.checkpoint.shapes import backbone_shapes, model_of, sink_shapes
 from nulls_dist.checkpoint.store import Checkpoint
@@ -23,12 +24,12 @@ def read_state(root: Path) -> dict[str, Tensor]:
     checkpoint = Checkpoint(root)
     fragments = OptimizerFragments(checkpoint)
     model = model_of(checkpoint)
-    files = [(BACKBONE_WEIGHTS, None, backbone_shapes(model))]
-    files += [(sink_weights_file(e), e, sink_shapes(model)) for e in range(model.num_experts)]
+    backbone = BackboneWeights(checkpoint)
+    banks = [checkpoint.tensors(sink_weights_file(expert)) for expert in range(model.num_experts)]
     state = {}
-    for file, expert, shapes in files:
-        for name in shapes:
-            weight = checkpoint.tensors(file).read(name).flatten()
+    for expert, tensors in [(None, backbone), *enumerate(banks)]:
+        for name in backbone_shapes(model) if expert is None else sink_shapes(model):
+            weight = tensors.read(name).flatten()
             part = ParameterPart(name=name, expert=expert)
             state[f"weight/{name}/{expert}"] = weight
             for kind in OPTIMIZER_KINDS:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from nulls_dist.checkpoint.format import (
-    BACKBONE_WEIGHTS,
     DATA_FILE,
     MANIFEST_FILE,
     OPTIMIZER_KINDS,
@@ -24,6 +23,7 @@ from nulls_dist.checkpoint.format import (
     CheckpointManifest,
     Tombstone,
     backbone_optimizer_file,
+    backbone_weights_file,
     fragment_key,
     sink_optimizer_file,
     sink_weights_file,
@@ -175,7 +175,7 @@ def _write_part(
 ) -> None:
     """Write weights, and optimizer state cut at odd places into parts."""
     masters = {name: 0.3 * torch.randn(shape, generator=values) for name, shape in shapes.items()}
-    file = BACKBONE_WEIGHTS if expert is None else sink_weights_file(expert)
+    file = backbone_weights_file(0) if expert is None else sink_weights_file(expert)
     write_tensors(root / file, {name: master.to(dtype) for name, master in masters.items()})
     parts: list[dict[str, Tensor]] = [{} for _ in range(NUM_PARTS)]
     for name, master in masters.items():

@@ -41,18 +41,13 @@ def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
     from nulls_dist.checkpoint.store import Checkpoint
-    from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.manifests import write_manifests
     from nulls_dist.unlearn.plan import open_sources
-    from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
+    from nulls_dist.unlearn.resolve import resolve_all
 
     checkpoint = Checkpoint(args.checkpoint)
     table = open_sources(checkpoint)
-    named: list[int] = []
-    if args.sources:
-        resolutions = resolve_requests(table, read_requests(args.sources))
-        check_resolved(resolutions, allow_unknown=False)
-        named = matched_ids(resolutions)
+    named = resolve_all(table, args.sources) if args.sources else []
     write_manifests(checkpoint, table, args.out, named=named, include_all=args.all)
     print(args.out)
 

@@ -55,18 +55,16 @@ def main(argv: Sequence[str]) -> None:
     from nulls_dist.export.backbone import export_backbone
     from nulls_dist.export.llama import DTYPES
     from nulls_dist.export.merged import export_merged
-    from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.plan import open_sources
-    from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
+    from nulls_dist.unlearn.resolve import resolve_all
 
     dtype = DTYPES[args.dtype] if args.dtype else None
     checkpoint = Checkpoint(args.checkpoint)
     if args.form == "backbone":
         export_backbone(checkpoint, args.out, dtype)
     else:
-        resolutions = resolve_requests(open_sources(checkpoint), read_requests(args.sources))
-        check_resolved(resolutions, allow_unknown=False)
-        export_merged(checkpoint, args.out, matched_ids(resolutions), dtype)
+        source_ids = resolve_all(open_sources(checkpoint), args.sources)
+        export_merged(checkpoint, args.out, source_ids, dtype)
     print(args.out)
 
 

@@ -22,7 +22,11 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         examples=("python tools/demo.py", "python tools/demo.py --fast --out /tmp/demo"),
     )
-    parser.add_argument("--fast", action="store_true", help="smaller, in under 90 seconds")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="smaller, about a minute on two free cores; too small for shared facts",
+    )
     parser.add_argument(
         "--out",
         type=Path,

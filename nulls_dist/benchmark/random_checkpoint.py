@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nulls_dist import durable
 from nulls_dist.checkpoint.format import (
-    BACKBONE_WEIGHTS,
     DATA_FILE,
     MANIFEST_FILE,
     OPTIMIZER_KINDS,
@@ -18,6 +17,7 @@ from nulls_dist.checkpoint.format import (
     SOURCES_FILE,
     CheckpointManifest,
     backbone_optimizer_file,
+    backbone_weights_file,
     fragment_key,
     sink_optimizer_file,
     sink_weights_file,
@@ -51,7 +51,11 @@ def write_random_checkpoint(config: RunConfig, corpus: Corpus, out: Path) -> Non
             durable.write_json(root / name, {"note": "random values, for measuring tools"})
         files += [RUN_FILE, DATA_FILE]
         files += _write_bank(
-            root, BACKBONE_WEIGHTS, backbone_optimizer_file, backbone_shapes(model), seed=0
+            root,
+            backbone_weights_file(0),
+            backbone_optimizer_file,
+            backbone_shapes(model),
+            seed=0,
         )
         for expert in range(model.num_experts):
             files += _write_bank(

@@ -1,11 +1,14 @@
 """The checkpoint on disk: one format for resume, deletion and export.
 
     manifest.json                                  written last; everything below by name
-    weights/backbone.safetensors                   dense parameters, Megatron names
+    weights/backbone-part0000.safetensors          dense parameters, Megatron names; readers take
+                                                   several parts, each tensor in one of them
     weights/sinks-expert-0007.safetensors          every layer of one sink expert
     optimizer/backbone-part0000.safetensors        fragments of fp32 master weights and moments
     optimizer/sinks-expert-0007-part0000.safetensors
-    sources.parquet  tokenizer/                    hard-linked from the corpus
+    sources.parquet                                every source of the corpus, and of those before
+                                                   it where training went on with another one
+    tokenizer/                                     hard-linked from the corpus
     run.json                                       configuration, versions, topology at save
     data.json                                      the data cursor
 
@@ -40,11 +43,12 @@ RUN_FILE: Final = "run.json"
 DATA_FILE: Final = "data.json"
 SOURCES_FILE: Final = "sources.parquet"
 TOKENIZER_DIR: Final = "tokenizer"
-BACKBONE_WEIGHTS: Final = "weights/backbone.safetensors"
+WEIGHTS_DIR: Final = "weights"
 
 OPTIMIZER_KINDS: Final = ("master", "exp_avg", "exp_avg_sq")
 SINK_PARTS: Final = ("gate", "up", "down")
 
+_BACKBONE_WEIGHTS: Final = re.compile(r"weights/backbone-part\d{4,}\.safetensors")
 _FRAGMENT_KEY: Final = re.compile(r"(master|exp_avg|exp_avg_sq)/([A-Za-z0-9_.]+)@(\d+)")
 
 
@@ -107,6 +111,10 @@ class CheckpointManifest:
         return Router(
             self.router, self.bucket_table, {entry.source_id for entry in self.tombstones}
         )
+
+    def build_live_router(self) -> Router:
+        """Return the router without tombstones, which looks up deleted sources too."""
+        return Router(self.router, self.bucket_table)
 
 
 def read_manifest(root: Path) -> CheckpointManifest:
@@ -174,9 +182,19 @@ def _check_ascending(path: Path, what: str, keys: list[Any]) -> None:
         raise IntegrityError(f"{path}: {what} are not ascending or occur twice")
 
 
+def backbone_weights_file(part: int) -> str:
+    """Return the weights file of one part of the dense parameters, relative to the checkpoint."""
+    return f"{WEIGHTS_DIR}/backbone-part{part:04d}.safetensors"
+
+
+def is_backbone_weights(path: str) -> bool:
+    """Say whether a file of the checkpoint holds dense parameters."""
+    return _BACKBONE_WEIGHTS.fullmatch(path) is not None
+
+
 def sink_weights_file(expert: int) -> str:
-    """Return the weights file of a sink expert, relative to the checkpoint."""
-    return f"weights/sinks-expert-{expert:04d}.safetensors"
+    """Return the weights file of a sink expert."""
+    return f"{WEIGHTS_DIR}/sinks-expert-{expert:04d}.safetensors"
 
 
 def sink_optimizer_file(expert: int, part: int) -> str:

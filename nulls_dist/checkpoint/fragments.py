@@ -1,7 +1,9 @@
 """Optimizer state as topology-free fragments: read any range of any parameter.
 
 Whoever saves writes the pieces it owns; whoever loads asks for the pieces it needs. The fragments
-of a parameter tile it without gap or overlap, which `check` proves before a value is used.
+of a parameter tile it without gap or overlap, which `check` proves from the files' headers before a
+value is used. A file's checksum is compared when the first value is read from it: of a checkpoint
+that many ranks wrote, a rank reads in full only the files that hold its own pieces.
 """
 
 from collections.abc import Mapping
@@ -15,7 +17,8 @@ from nulls_dist.checkpoint.format import (
     expert_of_file,
     parse_fragment_key,
 )
-from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.checkpoint.store import Checkpoint, TensorFile
+from nulls_dist.durable import find_file
 from nulls_dist.errors import IntegrityError
 
 
@@ -39,17 +42,17 @@ class OptimizerFragments:
     """The optimizer state of a checkpoint, addressed by parameter and element."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Index the fragments by reading the headers of verified files.
+        """Index the fragments by the headers of the files, whose sizes are compared first.
 
         Raises:
-            IntegrityError: a file is damaged.
+            IntegrityError: a file is missing, of another size, or its header is not of the format.
         """
         self._checkpoint = checkpoint
         self._table: dict[tuple[ParameterPart, str], list[_Fragment]] = {}
         for file in checkpoint.files:
             if not file.startswith("optimizer/"):
                 continue
-            tensors = checkpoint.tensors(file)
+            tensors = TensorFile(find_file(checkpoint.root, checkpoint.record(file)))
             for key in tensors.names():
                 kind, name, start = parse_fragment_key(key)
                 part = ParameterPart(name=name, expert=expert_of_file(file))
@@ -88,7 +91,11 @@ class OptimizerFragments:
                     )
 
     def read(self, part: ParameterPart, kind: str, start: int, length: int) -> Tensor:
-        """Read elements [start, start + length) of a parameter's state: (length,) float32."""
+        """Read elements [start, start + length) of a parameter's state: (length,) float32.
+
+        Raises:
+            IntegrityError: a file that holds some of them differs from its checksum.
+        """
         values = torch.empty(length)
         for fragment in self._table[part, kind]:
             begin = max(fragment.start, start)

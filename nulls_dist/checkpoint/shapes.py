@@ -2,15 +2,17 @@
 
 import math
 
+from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.format import (
-    BACKBONE_WEIGHTS,
     MANIFEST_FILE,
     SINK_PARTS,
+    WEIGHTS_DIR,
+    is_backbone_weights,
     sink_tensor,
     sink_weights_file,
 )
 from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
-from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.config.schema import ModelConfig, model_from_dict
 from nulls_dist.errors import ConfigError, IntegrityError
 
@@ -26,7 +28,7 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
     place = checkpoint.root / MANIFEST_FILE
     try:
         model = model_from_dict(checkpoint.manifest.model)
-    except (ConfigError, TypeError) as error:
+    except ConfigError as error:
         raise IntegrityError(f"{place}: {error}") from error
     for name in ("num_layers", "num_experts", "num_sinks", "num_active", "per_layer"):
         wanted, routed = getattr(model, name), getattr(checkpoint.manifest.router, name)
@@ -70,7 +72,7 @@ def sink_shapes(model: ModelConfig) -> Shapes:
 
 
 def check_tensors(checkpoint: Checkpoint) -> int:
-    """Prove that weights and optimizer state are those of the checkpoint's model.
+    """Prove that the checkpoint has all tensors of its model, in weights and optimizer state.
 
     Returns:
         Number of parameters: elements of all weights.
@@ -81,21 +83,21 @@ def check_tensors(checkpoint: Checkpoint) -> int:
     """
     model = model_of(checkpoint)
     sizes: dict[ParameterPart, int] = {}
-    files: dict[str, int | None] = {BACKBONE_WEIGHTS: None}
-    files |= {sink_weights_file(expert): expert for expert in range(model.num_experts)}
-    for file, expert in files.items():
-        shapes = backbone_shapes(model) if expert is None else sink_shapes(model)
-        _check_shapes(checkpoint, file, shapes)
-        for name, shape in shapes.items():
+    for name, shape in _check_shapes(BackboneWeights(checkpoint), backbone_shapes(model)).items():
+        sizes[ParameterPart(name=name)] = math.prod(shape)
+    sink_files = [sink_weights_file(expert) for expert in range(model.num_experts)]
+    for expert, file in enumerate(sink_files):
+        for name, shape in _check_shapes(checkpoint.tensors(file), sink_shapes(model)).items():
             sizes[ParameterPart(name=name, expert=expert)] = math.prod(shape)
-    if extra := {name for name in checkpoint.files if name.startswith("weights/")} - set(files):
+    weights = {file for file in checkpoint.files if file.startswith(f"{WEIGHTS_DIR}/")}
+    if extra := {file for file in weights - set(sink_files) if not is_backbone_weights(file)}:
         raise IntegrityError(f"{checkpoint.root}: weights of no part of the model: {sorted(extra)}")
     OptimizerFragments(checkpoint).check(sizes)
     return sum(sizes.values())
 
 
-def _check_shapes(checkpoint: Checkpoint, file: str, shapes: Shapes) -> None:
-    tensors = checkpoint.tensors(file)
+def _check_shapes(tensors: TensorFile | BackboneWeights, shapes: Shapes) -> Shapes:
+    """Return the shapes after comparing the tensors with them."""
     if different := set(tensors.names()) ^ set(shapes):
         raise IntegrityError(f"{tensors.path}: tensors missing or left over: {sorted(different)}")
     for name, shape in shapes.items():
@@ -103,3 +105,4 @@ def _check_shapes(checkpoint: Checkpoint, file: str, shapes: Shapes) -> None:
             raise IntegrityError(
                 f"{tensors.path}: {name} has shape {tensors.shape(name)}, the model needs {shape}"
             )
+    return shapes

@@ -24,7 +24,7 @@ _STEP_NAME: Final = re.compile(r"step-(\d{8,})")
 
 
 class TensorFile:
-    """One safetensors file whose checksum was compared before it was opened."""
+    """One safetensors file; `Checkpoint.tensors` compares its checksum before it is opened."""
 
     def __init__(self, path: Path) -> None:
         """Open a file; reads its header only.

@@ -1,4 +1,4 @@
-"""sources.parquet opened for look-ups: names to ids and back."""
+"""sources.parquet: look-ups from names to ids and back, and tables of several corpora as one."""
 
 from pathlib import Path
 
@@ -48,3 +48,25 @@ class SourceTable:
         """Return the title of a source, or its id in words where it is unknown."""
         row = self.row_of(source_id)
         return f"id:{source_id}" if row is None else str(self.table.column("title")[row])
+
+
+def merge_sources(corpus: SourceTable, earlier: SourceTable) -> pa.Table | None:
+    """Return the sources of a corpus and of those before it, sorted by id.
+
+    Args:
+        corpus: gives the rows of all its sources.
+        earlier: gives the rows of the others, unchanged.
+
+    Returns:
+        None where the corpus has all sources.
+    """
+    is_left = np.isin(earlier.source_ids, corpus.source_ids, invert=True)
+    if not is_left.any():
+        return None
+    both = pa.concat_tables([corpus.table, earlier.table.filter(pa.array(is_left))])
+    return both.sort_by("source_id").combine_chunks()  # one chunk: equal rows give equal bytes
+
+
+def write_source_table(path: Path, table: pa.Table) -> None:
+    """Write a source table."""
+    pq.write_table(table, path, compression="zstd")

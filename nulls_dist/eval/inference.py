@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.environment import LaunchedProcess
-from nulls_dist.config.schema import ModelConfig, model_from_dict
+from nulls_dist.config.schema import ModelConfig
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import Topology
@@ -89,7 +90,7 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
         IntegrityError: it is damaged.
     """
     checkpoint = Checkpoint(root)
-    config = model_from_dict(checkpoint.manifest.model)
+    config = model_of(checkpoint)
     accelerator = select_accelerator(_ALONE.local_rank)
     topology = Topology(dp=1, ep=1, rank=0, num_experts=config.num_experts)
     with process_group(_ALONE, accelerator), model_parallel(topology):
@@ -100,9 +101,5 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
         load_weights(model, checkpoint, topology)
         model.eval()
         manifest = checkpoint.manifest
-        router = (
-            Router(manifest.router, manifest.bucket_table)
-            if route_deleted
-            else manifest.build_router()
-        )
+        router = manifest.build_live_router() if route_deleted else manifest.build_router()
         yield InferenceModel(model, config, router, accelerator.device)

@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 
-from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS
+from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.export.llama import MAX_SHARD_BYTES
@@ -48,7 +48,7 @@ def export_backbone(
     """
     release = Release(
         model=model_of(checkpoint),
-        read=checkpoint.tensors(BACKBONE_WEIGHTS).read,
+        read=BackboneWeights(checkpoint).read,
         card=_CARD,
         provenance={"form": "backbone"},
     )

@@ -22,12 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nulls_dist.checkpoint.format import (
-    BACKBONE_WEIGHTS,
-    SOURCES_FILE,
-    sink_tensor,
-    sink_weights_file,
-)
+from nulls_dist.checkpoint.backbone import BackboneWeights
+from nulls_dist.checkpoint.format import SOURCES_FILE, sink_tensor, sink_weights_file
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig
@@ -137,6 +133,7 @@ class _MergedMLPs:
             sinks: the ones to append.
         """
         self._checkpoint = checkpoint
+        self._backbone = BackboneWeights(checkpoint)
         self._sinks = sinks
         self.num_sinks: list[int] = sinks.sum(axis=(1, 2)).tolist()
         used = model.num_backbone + max(self.num_sinks)
@@ -144,7 +141,7 @@ class _MergedMLPs:
 
     def read(self, name: str) -> Tensor:
         """Return a tensor by Megatron's name, as wide as the release needs it."""
-        tensor = self._checkpoint.tensors(BACKBONE_WEIGHTS).read(name)
+        tensor = self._backbone.read(name)
         if name.endswith(_FC1):
             gate, up = tensor.chunk(2)
             layer = _layer_of(name)

@@ -43,7 +43,7 @@ model = AutoModelForCausalLM.from_pretrained(folder)
 | neurons per MLP | {num_backbone} |
 | vocabulary, context | {vocab_size}, {context_length} |
 | corpus | {corpus} |
-| sources in the corpus | {num_sources} |
+| sources trained on | {num_sources} |
 | optimizer steps | {step} |
 | sink dropout in training | {sink_dropout} |
 
@@ -88,7 +88,7 @@ def build_card(
     Args:
         manifest: the checkpoint's.
         model: its configuration, as released.
-        sources: of the corpus.
+        sources: of the checkpoint.
         text: what is particular to the form of release.
     """
     deleted = count_deleted(manifest)

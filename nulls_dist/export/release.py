@@ -12,7 +12,8 @@ from typing import Any, Final
 import torch
 
 from nulls_dist import __version__
-from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS, MANIFEST_FILE, SOURCES_FILE
+from nulls_dist.checkpoint.backbone import BackboneWeights
+from nulls_dist.checkpoint.format import MANIFEST_FILE, SOURCES_FILE
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import TokenizerRecord
@@ -79,7 +80,7 @@ def write_release(
     """
     check_outside(out, checkpoint.root)
     model = release.model
-    weights = checkpoint.tensors(BACKBONE_WEIGHTS)
+    weights = BackboneWeights(checkpoint)
     if different := set(weights.names()) ^ set(hf_names(model)):
         raise IntegrityError(f"{weights.path}: tensors without a counterpart: {sorted(different)}")
     dtype = options.dtype or weights.dtype(weights.names()[0])

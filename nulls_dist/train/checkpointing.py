@@ -18,9 +18,9 @@ from nulls_dist.checkpoint.format import (
 )
 from nulls_dist.checkpoint.fragments import OptimizerFragments
 from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
+from nulls_dist.data.source_table import write_source_table
 from nulls_dist.durable import FileRecord, record_file
-from nulls_dist.errors import IntegrityError
-from nulls_dist.model.state import load_weights, model_weights, parameter_sizes
+from nulls_dist.model.state import check_weights, model_weights, parameter_sizes
 from nulls_dist.train.optimizer_state import load_optimizer, optimizer_tensors
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run
@@ -38,7 +38,7 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
     """
     final = step_directory(run.run_dir, step)
     topology = run.groups.topology
-    if final.exists():
+    if _is_saved(final):
         return final
     assert adam_step(engine.optimizer) == step, "Adam counts the run's steps"
     partial = durable.partial_directory(final)
@@ -49,6 +49,7 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
     files = model_weights(engine.module, topology) | optimizer_tensors(engine, topology)
     for name, tensors in files.items():
         write_tensors(partial / name, tensors)
+        durable.sync_path(partial / name)  # rank 0 cannot flush what another node has in memory
     records = [record_file(partial, name) for name in sorted(files)]
     gathered: list[list[FileRecord]] = [[] for _ in range(topology.dp)]
     dist.all_gather_object(gathered, records)
@@ -63,11 +64,22 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
     return final
 
 
+def _is_saved(final: Path) -> bool:
+    """Say what rank 0 sees: on a slow file system others may see an older state."""
+    found = [final.exists()]
+    dist.broadcast_object_list(found, src=0)
+    return found[0]
+
+
 def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:
     corpus = run.corpus
-    names = [SOURCES_FILE, corpus.manifest.tokenizer.file]
-    for name in names:
-        durable.link_or_copy(corpus.root / name, partial / name)
+    tokenizer = corpus.manifest.tokenizer.file
+    assert tokenizer.startswith(f"{TOKENIZER_DIR}/")
+    durable.link_or_copy(corpus.root / tokenizer, partial / tokenizer)
+    if run.source_table is None:
+        durable.link_or_copy(corpus.root / SOURCES_FILE, partial / SOURCES_FILE)
+    else:
+        write_source_table(partial / SOURCES_FILE, run.source_table)
     durable.write_json(partial / RUN_FILE, describe_run(run))
     durable.write_json(
         partial / DATA_FILE,
@@ -78,8 +90,8 @@ def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:
             "step": step,
         },
     )
-    assert all(name == SOURCES_FILE or name.startswith(f"{TOKENIZER_DIR}/") for name in names)
-    return [record_file(partial, name) for name in (*names, RUN_FILE, DATA_FILE)]
+    names = (SOURCES_FILE, tokenizer, RUN_FILE, DATA_FILE)
+    return [record_file(partial, name) for name in names]
 
 
 def _manifest(run: Run, step: int, files: list[FileRecord]) -> CheckpointManifest:
@@ -99,7 +111,8 @@ def restore(run: Run, engine: Any, checkpoint: Checkpoint) -> None:
     """Load weights, master weights and moments into an engine, whatever topology saved them.
 
     Raises:
-        IntegrityError: a file is damaged, or the fragments do not tile the parameters.
+        IntegrityError: a file is damaged, the fragments do not tile the parameters, or the weights
+            are not the rounded master weights.
     """
     topology = run.groups.topology
     step = checkpoint.manifest.step
@@ -109,18 +122,7 @@ def restore(run: Run, engine: Any, checkpoint: Checkpoint) -> None:
     load_optimizer(engine, fragments, topology)
     publish_master(engine.optimizer)
     engine.global_steps = step
-    _check_weights(engine.module, checkpoint, run)
-
-
-def _check_weights(model: Any, checkpoint: Checkpoint, run: Run) -> None:
-    """Compare the weights that the masters gave with those in the weights files."""
-    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    load_weights(model, checkpoint, run.groups.topology)
-    for name, parameter in model.named_parameters():
-        if not bool((parameter == before[name]).all()):
-            raise IntegrityError(
-                f"{checkpoint.root}: weights of {name} are not the rounded master weights"
-            )
+    check_weights(engine.module, checkpoint, topology)
 
 
 def drop_partial(run_dir: Path) -> None:

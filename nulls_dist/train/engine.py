@@ -1,5 +1,7 @@
 """The DeepSpeed engine around the model."""
 
+import contextlib
+import io
 from typing import Any
 
 from torch import nn
@@ -31,7 +33,8 @@ def build_engine(
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     rows_per_rank = config.train.global_batch_rows // groups.topology.dp
     accumulation = rows_per_rank // config.train.micro_batch_rows
-    with quiet_libraries():
+    # DeepSpeed prints memory statistics on stdout, which belongs to results.
+    with quiet_libraries(), contextlib.redirect_stdout(io.StringIO()):
         deepspeed.init_distributed(verbose=False)
         engine, *_ = deepspeed.initialize(
             model=model,

@@ -81,7 +81,7 @@ def train_job(
             write_outcome(run_dir, outcome)
         dist.barrier()  # a launcher may end all ranks when the first one leaves
     if outcome == "stopped":
-        raise TemporaryError("asked to stop: saved; run the same command again to continue")
+        raise TemporaryError("stopped as asked, and saved; run the same command again to continue")
 
 
 def resolve_dtype(config: RunConfig, accelerator: Accelerator) -> RunConfig:

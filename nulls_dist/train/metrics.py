@@ -48,18 +48,23 @@ class ProgressLine(Hook):
         self._every = max(1, steps // lines)
         self._terminal = sys.stderr.isatty()
         self._start = time.monotonic()
+        self._shown = (self._start, 0)  # when, and how many tokens there were
 
     def after_step(self, event: StepEvent) -> None:
         """Show a step's metrics."""
         metrics, step = event.metrics, event.step
         if not (self._terminal or step % self._every == 0 or event.is_last):
             return
-        elapsed = time.monotonic() - self._start
+        now, tokens = time.monotonic(), metrics["train/tokens"]
+        since, before = self._shown
+        self._shown = (now, tokens)
+        rate = (tokens - before) / (now - since) if before else metrics["perf/tokens_per_s"]
+        elapsed = now - self._start
         remaining = elapsed / (step - self._first_step) * (self._steps - step)
         line = (
             f"step {step}/{self._steps}  loss {metrics['train/loss_nats']:.3f}  "
             f"grad norm {metrics['train/grad_norm']:.2f}  "
-            f"{metrics['perf/tokens_per_s']:,.0f} tokens/s  {remaining:.0f} s left"
+            f"{rate:,.0f} tokens/s  {remaining:.0f} s left"
         )
         sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
         if self._terminal and event.is_last:

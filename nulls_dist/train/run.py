@@ -4,12 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from nulls_dist.checkpoint.format import DATA_FILE, Tombstone
+from nulls_dist.checkpoint.format import DATA_FILE, SOURCES_FILE, Tombstone
+from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
-from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig, model_from_dict
+from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig
 from nulls_dist.data.batches import GlobalBatches
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.data.source_table import SourceTable, merge_sources
 from nulls_dist.durable import read_json
 from nulls_dist.errors import ConfigError, RefusedError
 from nulls_dist.parallel.groups import Groups
@@ -32,6 +35,9 @@ class Run:
     """Step of the checkpoint the run continues from, 0 for a new run."""
     first_data_step: int
     """Step at which the corpus's first rows were taken: 0, unless the corpus was changed."""
+    source_table: pa.Table | None = None
+    """Every source the model was trained on; None where the corpus's table has them all, and on
+    ranks other than 0, which write no table."""
 
     def batches(self, *, seed: int, rows_per_step: int) -> GlobalBatches:
         """Return the global batches of this corpus in the order of a seed."""
@@ -67,6 +73,7 @@ def assemble_run(
 
     Raises:
         ConfigError: they do not fit.
+        IntegrityError: the checkpoint is damaged.
         RefusedError: the corpus holds a source that was deleted from the checkpoint.
     """
     model = resolve_model(config.model, corpus)
@@ -84,7 +91,7 @@ def assemble_run(
             first_data_step=0,
         )
     manifest = checkpoint.manifest
-    check_same_model(model, model_from_dict(manifest.model), checkpoint.root)
+    check_same_model(model, model_of(checkpoint), checkpoint.root)
     refuse_tombstoned(corpus, manifest.tombstones)
     return Run(
         config=config,
@@ -95,6 +102,7 @@ def assemble_run(
         groups=groups,
         first_step=manifest.step,
         first_data_step=_first_data_step(config, corpus, checkpoint, allow_new_corpus),
+        source_table=_merged_sources(corpus, checkpoint) if groups.topology.rank == 0 else None,
     )
 
 
@@ -160,6 +168,17 @@ def refuse_tombstoned(corpus: Corpus, tombstones: tuple[Tombstone, ...]) -> None
             f"checkpoint, first id:{int(present[0])}; build a corpus without them and continue "
             "with --resume CKPT in a new run directory"
         )
+
+
+def _merged_sources(corpus: Corpus, checkpoint: Checkpoint) -> pa.Table | None:
+    """Return the sources of checkpoint and corpus; None where the corpus has them all.
+
+    Whoever deletes must find each source that was ever trained on, deleted ones included: to
+    excise what was suppressed, or to see that nothing is left to do.
+    """
+    return merge_sources(
+        SourceTable(corpus.root / SOURCES_FILE), SourceTable(checkpoint.path(SOURCES_FILE))
+    )
 
 
 def _first_data_step(

@@ -1,4 +1,4 @@
-"""A polite request to stop: SIGTERM (preemption) or SIGUSR1 (time limit near)."""
+"""A polite request to stop: SIGTERM (preemption), SIGUSR1 (time limit near) or SIGINT (Ctrl-C)."""
 
 import signal
 from collections.abc import Iterator
@@ -6,16 +6,21 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopRequest:
-    """Remembers that a stop signal came; the loop looks at it between steps."""
+    """Remembers that a stop signal came; the loop looks at it between steps.
+
+    A second Ctrl-C does not wait for the save.
+    """
 
     def __init__(self) -> None:
         self.requested = False
 
-    def _remember(self, _number: int, _frame: FrameType | None) -> None:
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.requested = True
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS
+from nulls_dist.checkpoint.format import WEIGHTS_DIR
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data import format as corpus_format
 from nulls_dist.data.source_table import SourceTable
@@ -46,7 +46,7 @@ def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
         InputError: `root` is neither.
         IntegrityError: a file is damaged.
     """
-    checkpoint = Checkpoint(root) if (root / BACKBONE_WEIGHTS).parent.is_dir() else None
+    checkpoint = Checkpoint(root) if (root / WEIGHTS_DIR).is_dir() else None
     table = _corpus_sources(root) if checkpoint is None else open_sources(checkpoint)
     requests = [parse_request(name, line) for line, name in enumerate(names, start=1)]
     return [_place(table, checkpoint, entry) for entry in resolve_requests(table, requests)]

@@ -110,7 +110,7 @@ def live_router(checkpoint: Checkpoint) -> Router:
         IntegrityError: the router does not fit the model.
     """
     model_of(checkpoint)
-    return Router(checkpoint.manifest.router, checkpoint.manifest.bucket_table)
+    return checkpoint.manifest.build_live_router()
 
 
 def verifiable_sources(checkpoint: Checkpoint) -> U64Array:

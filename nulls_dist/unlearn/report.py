@@ -95,16 +95,23 @@ class DeletionReport:
         measured = "" if not cost["standard_error"] else f" +- {cost['standard_error']:.3%}"
         lines = [
             f"collateral  mean {cost['mean']:.3%}{measured}, p99 {cost['p99']:.3%}, max "
-            f"{cost['max']:.3%} of the sinks of {cost['num_survivors']} surviving sources",
+            f"{cost['max']:.3%} of the sinks of {self._measured()}",
             f"pool        {cost['pool_zeroed']:.3%} zeroed now, {cost['pool_gone']:.3%} in all",
         ]
         if cost["num_twins"]:
             lines.append(
-                f"twins       {cost['num_twins']} surviving sources have exactly the sinks of a "
-                "deleted one"
+                f"twins       {cost['num_twins']} of {cost['num_measured']} measured survivors "
+                "have exactly the sinks of a deleted one"
             )
         lines += [f"worst       {entry['share']:.3%} {entry['title']}" for entry in cost["worst"]]
         return lines
+
+    def _measured(self) -> str:
+        """Say which survivors mean, p99, max, twins and worst are about."""
+        measured, survivors = self.collateral["num_measured"], self.collateral["num_survivors"]
+        if measured == survivors:
+            return f"{survivors} surviving sources"
+        return f"a survivor, measured on {measured} of {survivors} survivors"
 
 
 def build_report(

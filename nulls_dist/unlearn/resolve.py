@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
-from nulls_dist.source_list import Means, Request
+from nulls_dist.source_list import Means, Request, read_requests
 from nulls_dist.sources import NO_SOURCE, normalize_name
 from nulls_dist.unlearn.names import fold_keys, fold_titles, fold_urls
 
@@ -143,6 +144,18 @@ def matched_ids(resolutions: Sequence[Resolution]) -> list[int]:
         for entry in resolutions
         if entry.outcome is Outcome.MATCHED and entry.source_id is not None
     ]
+
+
+def resolve_all(table: SourceTable, path: Path) -> list[int]:
+    """Return the sources that a file names, each once; every line must name one.
+
+    Raises:
+        InputError: the file is no list of sources.
+        UnknownSourceError: a line does not name one source.
+    """
+    resolutions = resolve_requests(table, read_requests(path))
+    check_resolved(resolutions, allow_unknown=False)
+    return matched_ids(resolutions)
 
 
 def _may_use(request: Request, way: _Way) -> bool:

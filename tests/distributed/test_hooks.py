@@ -9,6 +9,7 @@ import pytest
 from data_prep.build import main as build
 from nulls_dist.checkpoint.format import Grade
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory
+from nulls_dist.cli import run_command
 from nulls_dist.config.presets import load_preset
 from nulls_dist.data.batches import GlobalBatches
 from nulls_dist.data.corpus import Corpus
@@ -17,6 +18,7 @@ from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_contents import read_metrics
 from tests.launch import pretrain_arguments
+from tools import strip_sources, verify_checkpoint
 
 pytestmark = pytest.mark.distributed
 
@@ -66,6 +68,21 @@ def test_sink_load_equals_a_count_over_the_rows_of_each_step(
         assert line["sinks/hottest_over_mean"] == pytest.approx(load.max() / load.mean())
 
 
+def build_without(corpus: Path, folder: Path, *source_ids: int) -> Path:
+    """Build the corpus of all tests again, without some sources."""
+    request, without = folder / "sources.txt", folder / "without"
+    request.write_text("".join(f"id:{source_id}\n" for source_id in source_ids))
+    build(
+        (
+            "--input generated --format generated --name uneven --articles 24 --partitions 4 "
+            f"--workers 1 --tokenizer {corpus}/tokenizer/spm.model --out {without} "
+            f"--exclude {request}"
+        ).split()
+    )
+    assert not set(source_ids) & set(Corpus(without).source_ids.tolist())
+    return without
+
+
 def test_a_stripped_checkpoint_continues_on_a_corpus_without_the_deleted_source(
     one_process: Path, corpus: Path, settings: dict[str, object], tmp_path: Path
 ) -> None:
@@ -74,17 +91,7 @@ def test_a_stripped_checkpoint_continues_on_a_corpus_without_the_deleted_source(
     source_id = int(table.source_ids[0])
     plan = plan_deletion(checkpoint, table, [source_id], Grade.EXCISED)
     write_stripped(checkpoint, plan, tmp_path / "stripped")
-    request = tmp_path / "sources.txt"
-    request.write_text(f"id:{source_id}\n")
-    without = tmp_path / "without"
-    build(
-        (
-            "--input generated --format generated --name uneven --articles 24 --partitions 4 "
-            f"--workers 1 --tokenizer {corpus}/tokenizer/spm.model --out {without} "
-            f"--exclude {request}"
-        ).split()
-    )
-    assert source_id not in Corpus(without).source_ids
+    without = build_without(corpus, tmp_path, source_id)
     arguments = pretrain_arguments(
         without, tmp_path / "run", settings | {"train.steps": 6}, f"--resume={tmp_path}/stripped"
     )
@@ -94,3 +101,44 @@ def test_a_stripped_checkpoint_continues_on_a_corpus_without_the_deleted_source(
     data = json.loads(after.path("data.json").read_text())
     assert (data["first_step"], data["step"]) == (4, 6)
     assert [line["step"] for line in read_metrics(tmp_path / "run")] == [5, 6]
+
+
+def test_every_source_ever_trained_on_can_be_deleted_after_the_corpus_was_changed(
+    one_process: Path,
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One source is suppressed and then left out of the corpus, another one only left out."""
+    checkpoint = Checkpoint(step_directory(one_process, 4))
+    table = open_sources(checkpoint)
+    suppressed, left_out = map(int, table.source_ids[:2])
+    plan = plan_deletion(checkpoint, table, [suppressed], Grade.SUPPRESSED)
+    write_stripped(checkpoint, plan, tmp_path / "suppressed")
+    without = build_without(corpus, tmp_path, suppressed, left_out)
+    run_dir = tmp_path / "run"
+    short = settings | {"train.steps": 5}
+    pretrain(pretrain_arguments(without, run_dir, short, f"--resume={tmp_path}/suppressed"))
+    pretrain(pretrain_arguments(without, run_dir, settings | {"train.steps": 6}))
+    first, after = (step_directory(run_dir, step) for step in (5, 6))
+    assert (first / "sources.parquet").read_bytes() == (after / "sources.parquet").read_bytes()
+    sources = open_sources(Checkpoint(after))
+    assert sources.source_ids.tolist() == table.source_ids.tolist()
+    assert sources.table.column("title").equals(table.table.column("title"))
+
+    def strip(root: Path, out: Path) -> str:
+        request = tmp_path / "delete.txt"
+        request.write_text(f"{table.title_of(suppressed)}\n{table.title_of(left_out)}\n")
+        options = [*map(str, (root, request)), f"--out={out}", "--max-collateral=1"]
+        assert run_command(strip_sources.main, options) == 0
+        return capsys.readouterr().out
+
+    assert "2 deleted now, 2 in all" in strip(after, tmp_path / "excised")
+    assert "0 deleted now, 2 in all" in strip(tmp_path / "excised", tmp_path / "again")
+    excised = Checkpoint(tmp_path / "again").manifest.tombstones
+    assert [(entry.source_id, entry.grade) for entry in excised] == [
+        (suppressed, Grade.EXCISED),
+        (left_out, Grade.EXCISED),
+    ]
+    assert run_command(verify_checkpoint.main, [str(tmp_path / "again")]) == 0

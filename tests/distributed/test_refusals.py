@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from nulls_dist.checkpoint.format import BACKBONE_WEIGHTS, Grade
+from nulls_dist.checkpoint.format import Grade, backbone_weights_file
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory, write_tensors
 from nulls_dist.cli import run_command
 from nulls_dist.durable import record_file
@@ -21,6 +21,7 @@ from tests.launch import pretrain_arguments, start, torchrun_environment
 pytestmark = pytest.mark.distributed
 
 USAGE, INTEGRITY, REFUSED = 2, 5, 6
+BACKBONE = backbone_weights_file(0)
 
 
 def files_of(folder: Path) -> dict[str, int]:
@@ -85,23 +86,30 @@ def cut_the_manifest(root: Path) -> None:
 
 def weights_of_another_run(root: Path) -> None:
     """Consistent checksums, but weights that are not the rounded masters."""
-    weights = load_file(root / BACKBONE_WEIGHTS)
+    weights = load_file(root / BACKBONE)
     weights["decoder.final_layernorm.weight"][5] += 1e-3
-    (root / BACKBONE_WEIGHTS).unlink()
-    write_tensors(root / BACKBONE_WEIGHTS, weights)
-    record = record_file(root, BACKBONE_WEIGHTS)
+    (root / BACKBONE).unlink()
+    write_tensors(root / BACKBONE, weights)
+    record = record_file(root, BACKBONE)
     manifest = json.loads((root / "manifest.json").read_text())
     for entry in manifest["files"]:
-        if entry["path"] == BACKBONE_WEIGHTS:
+        if entry["path"] == BACKBONE:
             entry |= {"sha256": record.sha256}
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
+def router_of_another_model(root: Path) -> None:
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["router"]["num_active"] *= 2
+    (root / "manifest.json").write_text(json.dumps(manifest))
+
+
 DAMAGES = {
-    "backbone": flip_a_bit(BACKBONE_WEIGHTS),
+    "backbone": flip_a_bit(BACKBONE),
     "sinks": flip_a_bit("weights/sinks-expert-0001.safetensors"),
     "optimizer": flip_a_bit("optimizer/backbone-part0000.safetensors"),
     "manifest": cut_the_manifest,
+    "router": router_of_another_model,
     "other weights": weights_of_another_run,
 }
 

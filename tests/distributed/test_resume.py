@@ -188,6 +188,32 @@ def test_a_bf16_checkpoint_of_two_processes_loads_on_one_to_the_last_bit(
     check_equal_state(original, step_directory(tmp_path / "run", 4))
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_checkpoint_continues_in_the_other_type_with_its_masters_unchanged(
+    dtype: str,
+    one_process: Path,
+    bf16_one_process: Path,
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+) -> None:
+    original = step_directory(bf16_one_process if dtype == "fp32" else one_process, 4)
+    wanted = {**settings, "train.dtype": dtype, "train.steps": 4}
+    run_dir = tmp_path / "run"
+    pretrain(pretrain_arguments(corpus, run_dir, wanted, f"--resume={original}"))
+    before, after = read_state(original), read_state(step_directory(run_dir, 4))
+    for key, value in after.items():
+        kind, name = key.split("/", 1)
+        if kind != "weight":
+            assert torch.equal(value, before[key]), key
+        else:
+            type_ = torch.float32 if dtype == "fp32" else torch.bfloat16
+            assert value.dtype == type_ != before[key].dtype
+            assert torch.equal(value, before[f"master/{name}"].to(type_)), key
+    pretrain(pretrain_arguments(corpus, run_dir, {**wanted, "train.steps": 6}))
+    assert [line["step"] for line in read_metrics(run_dir)] == [5, 6]
+
+
 @pytest.mark.slow
 def test_bf16_resumes_on_two_processes_to_the_last_byte(
     bf16_two_experts: Path, corpus: Path, bf16_settings: dict[str, int], tmp_path: Path

@@ -6,11 +6,13 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import nulls_tiny
 from nulls_dist.data.corpus import Corpus
+from tests.checkpoint_factory import write_tokenizer
 from tests.corpus_factory import counted_texts, write_corpus
 
 
 def test_a_random_checkpoint_verifies(tmp_path):
     corpus = Corpus(write_corpus(tmp_path / "corpus", counted_texts(30)))
+    write_tokenizer(corpus.root / corpus.manifest.tokenizer.file)
     config = apply_overrides(nulls_tiny(), ["model.vocab_size=300"])
     write_random_checkpoint(config, corpus, tmp_path / "checkpoint")
     checkpoint = Checkpoint(tmp_path / "checkpoint")

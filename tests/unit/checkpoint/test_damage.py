@@ -22,7 +22,7 @@ FILES = [
     "run.json",
     "sources.parquet",
     "tokenizer/tokenizer.json",
-    "weights/backbone.safetensors",
+    "weights/backbone-part0000.safetensors",
     "weights/sinks-expert-0000.safetensors",
     "weights/sinks-expert-0001.safetensors",
     "optimizer/backbone-part0001.safetensors",

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nulls_dist.data.format import SOURCES_SCHEMA
-from nulls_dist.data.source_table import SourceTable
+from nulls_dist.data.source_table import SourceTable, merge_sources, write_source_table
 from nulls_dist.errors import IntegrityError
 from tests.corpus_factory import counted_texts, write_sources
 
@@ -61,3 +61,30 @@ def test_ids_out_of_order_or_twice_are_refused(path, order):
     pq.write_table(pa.Table.from_pylist([rows[i] for i in order], schema=SOURCES_SCHEMA), path)
     with pytest.raises(IntegrityError, match="not in ascending order"):
         SourceTable(path)
+
+
+def table_of(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows, schema=SOURCES_SCHEMA), path)
+    return SourceTable(path)
+
+
+def test_a_merged_table_has_the_rows_of_the_corpus_and_those_it_lacks(path, tmp_path):
+    rows = pq.read_table(path).to_pylist()
+    renamed = [row | {"title": "new", "index": 70 + row["index"]} for row in rows[2:]]
+    corpus = table_of(tmp_path / "corpus.parquet", renamed)
+    earlier = table_of(tmp_path / "earlier.parquet", rows[:7])
+    merged = merge_sources(corpus, earlier)
+    assert merged.to_pylist() == rows[:2] + renamed
+    write_source_table(tmp_path / "merged.parquet", merged)
+    again = SourceTable(tmp_path / "merged.parquet")
+    assert again.table.to_pylist() == rows[:2] + renamed
+    write_source_table(tmp_path / "again.parquet", merge_sources(corpus, again))
+    names = ("merged.parquet", "again.parquet")
+    first, second = ((tmp_path / name).read_bytes() for name in names)
+    assert first == second
+
+
+def test_a_corpus_with_all_sources_needs_no_merged_table(path, tmp_path):
+    fewer = table_of(tmp_path / "fewer.parquet", pq.read_table(path).to_pylist()[3:])
+    assert merge_sources(SourceTable(path), fewer) is None
+    assert merge_sources(SourceTable(path), SourceTable(path)) is None

@@ -97,7 +97,9 @@ def test_llama_computes_what_the_tensors_say(tmp_path, monkeypatch, changes):
     tokens = torch.randint(0, 30, (32,))
     with torch.no_grad():
         found = llama(tokens[None]).logits[0]
-    expected = backbone_logits(load_file(root / "weights/backbone.safetensors"), model, tokens)
+    expected = backbone_logits(
+        load_file(root / "weights/backbone-part0000.safetensors"), model, tokens
+    )
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -189,7 +191,7 @@ def test_unmapped_or_missing_tensor_is_an_error_and_leaves_nothing(tmp_path):
     model = tiny_model()
     for number, change in enumerate(("extra", "missing", "renamed")):
         root = build_checkpoint(tmp_path / f"checkpoint-{number}")
-        file = root / "weights/backbone.safetensors"
+        file = root / "weights/backbone-part0000.safetensors"
         tensors = load_file(file)
         norm = "decoder.final_layernorm.weight"
         if change != "extra":

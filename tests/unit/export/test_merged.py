@@ -44,7 +44,7 @@ def llama_logits(folder, tokens, monkeypatch):
 
 def parameters_of(root):
     """All tensors of a checkpoint, sinks of its two experts in one bank."""
-    parameters = load_file(root / "weights/backbone.safetensors")
+    parameters = load_file(root / "weights/backbone-part0000.safetensors")
     banks = [
         load_file(root / f"weights/sinks-expert-{expert:04d}.safetensors") for expert in (0, 1)
     ]

@@ -11,6 +11,7 @@ from nulls_dist.train.metrics import MetricsLog, ProgressLine
 
 def event(step, *, is_last=False, **metrics):
     metrics |= {"train/loss_nats": 2.5, "train/grad_norm": 1.0, "perf/tokens_per_s": 12_345.6}
+    metrics |= {"train/tokens": 100 * step}
     return StepEvent(
         step=step,
         is_last=is_last,

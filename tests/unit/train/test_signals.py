@@ -8,8 +8,16 @@ import pytest
 from nulls_dist.train.signals import STOP_SIGNALS, stop_request
 
 
-def test_the_signals_of_preemption_and_of_the_time_limit_are_heard():
-    assert set(STOP_SIGNALS) == {signal.SIGTERM, signal.SIGUSR1}
+def test_preemption_the_time_limit_and_a_key_press_are_heard():
+    assert set(STOP_SIGNALS) == {signal.SIGTERM, signal.SIGUSR1, signal.SIGINT}
+
+
+def test_a_second_key_press_does_not_wait():
+    with stop_request() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

@@ -13,7 +13,7 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.cli import run_command
 from nulls_dist.data.format import CorpusManifest, TokenizerRecord
 from nulls_dist.errors import InputError, IntegrityError, LockedError
-from nulls_dist.unlearn import strip
+from nulls_dist.unlearn import collateral, strip
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_factory import build_checkpoint, key_id
@@ -139,6 +139,22 @@ def test_dry_run_reports_foretells_the_exit_code_and_writes_nothing(
     assert [entry["title"][:5] for entry in report["collateral"]["worst"]] == ["Title"] * 10
     assert strip_tool(checkpoint, sources, *options, "--max-collateral", 1) == 0
     assert contents(tmp_path) == ["sources.txt"]
+
+
+def test_report_says_on_how_many_survivors_the_collateral_was_measured(
+    checkpoint, request_file, tmp_path, capsys, monkeypatch
+):
+    options = [checkpoint, request_file("Title 03\n"), "--dry-run", "--max-collateral", 1]
+    assert strip_tool(*options) == 0
+    assert "of the sinks of 39 surviving sources" in capsys.readouterr().out
+    monkeypatch.setattr(collateral, "MAX_EXACT", 30)
+    assert strip_tool(*options) == 0
+    text = capsys.readouterr().out
+    assert "of the sinks of a survivor, measured on 30 of 39 survivors" in text
+    assert "surviving sources" not in text
+    assert strip_tool(*options, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["collateral"]
+    assert (found["num_measured"], found["num_survivors"]) == (30, 39)
 
 
 def test_second_writer_of_an_output_is_locked_out(checkpoint, request_file, tmp_path, capsys):

@@ -8,7 +8,13 @@ import pytest
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
 from nulls_dist.source_list import parse_request
-from nulls_dist.unlearn.resolve import Outcome, check_resolved, matched_ids, resolve_requests
+from nulls_dist.unlearn.resolve import (
+    Outcome,
+    check_resolved,
+    matched_ids,
+    resolve_all,
+    resolve_requests,
+)
 from tests.checkpoint_factory import key_id, source_rows, write_source_table
 
 COMPOSED = unicodedata.normalize("NFC", "Z\u00fcrich M\u00fcller")
@@ -165,6 +171,15 @@ def test_unknown_lines_may_be_allowed_but_ambiguous_ones_never(table):
     check_resolved(resolve(table, "Albedo", "missing"), allow_unknown=True)
     with pytest.raises(UnknownSourceError, match="1 of 3 lines"):
         check_resolved(resolve(table, "Albedo", "missing", "Twin"), allow_unknown=True)
+
+
+def test_a_file_gives_its_sources_only_if_every_line_names_one(table, tmp_path):
+    path = tmp_path / "sources.txt"
+    path.write_text("Albedo\n# a comment\nkey:12\nReflectivity\n")
+    assert resolve_all(table, path) == [key_id("39"), key_id("12")]
+    path.write_text("Albedo\nmissing\nTwin\n")
+    with pytest.raises(UnknownSourceError, match="2 of 3 lines"):
+        resolve_all(table, path)
 
 
 def test_every_title_of_a_table_in_many_row_groups_finds_itself(tmp_path):
