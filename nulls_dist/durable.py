@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -98,6 +98,24 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path}: file is missing") from None
     except (OSError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
+
+
+def read_versioned_json(path: Path, *, version: int, names: Collection[str]) -> dict[str, Any]:
+    """Read a JSON object that states its format's version and has exactly the named fields.
+
+    Raises:
+        IntegrityError: it is not such an object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format_version") != version:
+        raise IntegrityError(f"{path}: format_version must be {version}")
+    missing, unknown = sorted(set(names) - set(content)), sorted(set(content) - set(names))
+    if missing or unknown:
+        raise IntegrityError(
+            f"{path}: fields differ from the format (missing {missing}, unknown {unknown}); is it "
+            "a directory of another kind?"
+        )
+    return content
 
 
 def check_absent(path: Path) -> None:

@@ -30,7 +30,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
-from nulls_dist.durable import FileRecord, read_json
+from nulls_dist.durable import FileRecord, read_versioned_json
 from nulls_dist.errors import ConfigError, InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
 from nulls_dist.sources import NO_SOURCE
@@ -130,12 +130,8 @@ def read_manifest(root: Path) -> CheckpointManifest:
             f"{root} is not a checkpoint: {MANIFEST_FILE} is missing; name a directory like "
             "RUN/checkpoints/step-00000100"
         )
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise IntegrityError(f"{path}: format_version must be {FORMAT_VERSION}")
     names = {entry.name for entry in fields(CheckpointManifest)}
-    if set(content) != names:
-        raise IntegrityError(f"{path}: fields differ from the format: {set(content) ^ names}")
+    content = read_versioned_json(path, version=FORMAT_VERSION, names=names)
     try:
         table = np.frombuffer(base64.b64decode(content["bucket_table"], validate=True), "<u2")
         manifest = CheckpointManifest(

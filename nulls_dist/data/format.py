@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 
 import pyarrow as pa
 
-from nulls_dist.durable import FileRecord, read_json
+from nulls_dist.durable import FileRecord, read_versioned_json
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, ROUTER_VERSION
 
@@ -147,12 +147,8 @@ def read_manifest(root: Path) -> CorpusManifest:
             f"{root} is not a corpus: {MANIFEST_FILE} is missing; build one with "
             "python -m data_prep.build"
         )
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise IntegrityError(f"{path}: format_version must be {FORMAT_VERSION}")
     names = {entry.name for entry in fields(CorpusManifest)}
-    if set(content) != names:
-        raise IntegrityError(f"{path}: fields differ from the format: {set(content) ^ names}")
+    content = read_versioned_json(path, version=FORMAT_VERSION, names=names)
     if content["router_version"] != ROUTER_VERSION:
         raise IntegrityError(f"{path}: router_version must be {ROUTER_VERSION}; build again")
     try:
