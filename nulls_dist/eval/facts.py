@@ -83,7 +83,7 @@ def answer_probes(
 
 
 def _common_prefix(text: Sequence[int], prompt: Sequence[int]) -> int:
-    """Return where the answer's tokens begin: tokens may fuse the prompt's end with it."""
+    """Return where the answer's tokens begin: the question's end may fuse with them."""
     length = 0
     while length < len(prompt) and text[length] == prompt[length]:
         length += 1
