@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.format import OPTIMIZER_KINDS, sink_weights_file
-from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
-from nulls_dist.checkpoint.shapes import backbone_shapes, model_of, sink_shapes
+from nulls_dist.checkpoint.fragments import OptimizerFragments
+from nulls_dist.checkpoint.shapes import ParameterPart, backbone_shapes, model_of, sink_shapes
 from nulls_dist.checkpoint.store import Checkpoint
 from tests.small_models import relative_error
 

@@ -21,10 +21,10 @@ from nulls_dist.checkpoint.format import (
     SOURCES_FILE,
     TOKENIZER_DIR,
     CheckpointManifest,
+    FragmentKey,
     Tombstone,
     backbone_optimizer_file,
     backbone_weights_file,
-    fragment_key,
     sink_optimizer_file,
     sink_weights_file,
 )
@@ -188,7 +188,8 @@ def _write_part(
             for number in range(3):
                 begin, end = borders[number : number + 2]
                 part = parts[number % NUM_PARTS]
-                part[fragment_key(kind, name, begin)] = state[begin:end].clone()
+                key = FragmentKey(kind=kind, name=name, start=begin)
+                part[str(key)] = state[begin:end].clone()
     for number, tensors in enumerate(parts):
         if expert is None:
             write_tensors(root / backbone_optimizer_file(number), tensors)
