@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tokenizers
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nulls_dist.checkpoint.format import (
@@ -163,6 +164,19 @@ def edit_manifest(root: Path, **changes: object) -> None:
     """Replace top-level fields of a manifest."""
     path = root / MANIFEST_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def rewrite_tensors(
+    root: Path, file: str, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    """Replace the tensors of one file and its record in the manifest."""
+    write_tensors(root / file, change(load_file(root / file)))
+    manifest = json.loads((root / "manifest.json").read_text())
+    files = [
+        asdict(record_file(root, file)) if record["path"] == file else record
+        for record in manifest["files"]
+    ]
+    edit_manifest(root, files=files)
 
 
 def _write_part(

@@ -2,18 +2,20 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Final
 
 from nulls_dist.errors import NullsError
 
 _LAUNCHERS: Final = ("OMPI_", "SLURM_")
+_PORTS: Final = range(20_000, 32_000)
 _TAIL: Final = 4_000
 
 
@@ -28,7 +30,10 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
     Raises:
         NullsError: a process failed or took too long; the end of its output is in the message.
     """
-    plan = json.dumps([{"port": _free_port(), "arguments": list(run)} for run in runs])
+    ports = _free_ports(len(runs))
+    plan = json.dumps(
+        [{"port": port, "arguments": list(run)} for port, run in zip(ports, runs, strict=True)]
+    )
     with ExitStack() as stack:
         logs = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(num_processes)]
         processes = [
@@ -53,11 +58,16 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
                 process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def _free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, and below those that connections are given."""
+    found: list[int] = []
+    for port in random.Random().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise NullsError(f"no {count} free ports in {_PORTS}")
 
 
 def _environment(rank: int, num_processes: int) -> dict[str, str]:

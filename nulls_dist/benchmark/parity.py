@@ -1,19 +1,27 @@
 """The parity table: every way to share a training among processes gives the same training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-import torch
+from torch import Tensor
 
 from nulls_dist import durable
 from nulls_dist.benchmark.fleet import metrics_of, run_fleet
 from nulls_dist.benchmark.provenance import describe_measurement
-from nulls_dist.benchmark.topologies import BASE, COMBINATIONS, Combination
+from nulls_dist.benchmark.topologies import (
+    COMBINATIONS,
+    Combination,
+    build_topology_corpus,
+    training_arguments,
+)
 from nulls_dist.checkpoint.contents import read_state
 from nulls_dist.checkpoint.store import list_checkpoints
+
+State = Mapping[str, Tensor]
+Metrics = Sequence[Mapping[str, float]]
 
 STEPS: Final = 5
 _TIMEOUT_PER_RUN_S: Final = 120.0
@@ -58,18 +66,19 @@ class Difference:
     within_bounds: bool
 
 
-def bench_parity(corpus: Path, work: Path) -> dict[str, Any]:
+def bench_parity(work: Path) -> dict[str, Any]:
     """Train every combination and compare each with its reference.
 
     Args:
-        corpus: of at least a few documents per expert.
-        work: an existing directory for the runs.
+        work: a new directory for a corpus and the runs.
 
     Returns:
         "combinations" with the differences of each, "bounds", "steps", "measured_on".
     """
     return {
-        "combinations": [asdict(row) for row in compare(COMBINATIONS, corpus, work)],
+        "combinations": [
+            asdict(row) for row in compare(COMBINATIONS, build_topology_corpus(work), work)
+        ],
         "bounds": {dtype: asdict(bounds) for dtype, bounds in BOUNDS.items()},
         "steps": STEPS,
         "measured_on": describe_measurement(),
@@ -87,7 +96,10 @@ def compare(combinations: Sequence[Combination], corpus: Path, work: Path) -> li
     runs = {each.name: work / f"run-{index:02d}" for index, each in enumerate(combinations)}
     in_order = sorted(combinations, key=lambda each: each.processes)
     for processes, group in groupby(in_order, key=lambda each: each.processes):
-        arguments = [arguments_of(each, corpus, runs[each.name]) for each in group]
+        arguments = [
+            training_arguments(each, corpus, runs[each.name], steps=STEPS, save_every=STEPS)
+            for each in group
+        ]
         timeout_s = _TIMEOUT_PER_RUN_S * len(arguments)
         run_fleet(arguments, num_processes=processes, timeout_s=timeout_s)
     return [
@@ -97,40 +109,16 @@ def compare(combinations: Sequence[Combination], corpus: Path, work: Path) -> li
     ]
 
 
-def arguments_of(
-    combination: Combination, corpus: Path, run_dir: Path, *options: str, steps: int = STEPS
-) -> list[str]:
-    """Return the arguments of the training command; writes the DeepSpeed file beside the run."""
-    file = run_dir.with_suffix(".json")
-    durable.write_json(file, combination.zero)
-    settings = {
-        **BASE,
-        "train.steps": steps,
-        "train.save_every": steps,
-        **combination.settings,
-    }
-    places = ("--preset", "nulls_tiny", "--data", str(corpus), "--run-dir", str(run_dir))
-    overrides = [f"--set={name}={_value(value)}" for name, value in settings.items()]
-    return [*places, f"--ds-config={file}", *overrides, *options]
-
-
-def _value(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _difference(combination: Combination, run_dir: Path, reference: Path) -> Difference:
     here, there = metrics_of(run_dir), metrics_of(reference)
-    state, expected = (read_state(list_checkpoints(run)[-1]) for run in (run_dir, reference))
-    is_moment = {key: key.startswith("exp_avg") for key in expected}
+    weights, moments = state_difference(
+        *(read_state(list_checkpoints(run)[-1]) for run in (run_dir, reference))
+    )
     found = {
-        "loss": _relative(here, there, "train/loss_nats"),
-        "grad_norm": _relative(here, there, "train/grad_norm"),
-        "weights": max(_absolute(state[k], expected[k]) for k in expected if not is_moment[k]),
-        "moments": max(
-            _absolute(state[k], expected[k]) / float(expected[k].abs().max() or 1)
-            for k in expected
-            if is_moment[k]
-        ),
+        "loss": relative_difference(here, there, "train/loss_nats"),
+        "grad_norm": relative_difference(here, there, "train/grad_norm"),
+        "weights": weights,
+        "moments": moments,
     }
     bounds = BOUNDS[combination.reference]
     record = durable.read_json(list_checkpoints(run_dir)[-1] / "run.json")
@@ -145,13 +133,25 @@ def _difference(combination: Combination, run_dir: Path, reference: Path) -> Dif
     )
 
 
-def _relative(here: list[dict[str, float]], there: list[dict[str, float]], name: str) -> float:
+def state_difference(state: State, expected: State) -> tuple[float, float]:
+    """Return the largest absolute difference of weights and master weights, and of the moments.
+
+    Moments are compared relative to the largest of their tensor.
+    """
+    weights = moments = 0.0
+    for key, values in expected.items():
+        largest = float((state[key].double() - values.double()).abs().max())
+        if key.startswith("exp_avg"):
+            moments = max(moments, largest / float(values.abs().max() or 1))
+        else:
+            weights = max(weights, largest)
+    return weights, moments
+
+
+def relative_difference(here: Metrics, there: Metrics, name: str) -> float:
+    """Return the largest relative difference of a metric over all steps."""
     pairs = zip(here, there, strict=True)
     return max(abs(one[name] / other[name] - 1) for one, other in pairs)
-
-
-def _absolute(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one.double() - other.double()).abs().max())
 
 
 def format_parity(result: dict[str, Any]) -> str:

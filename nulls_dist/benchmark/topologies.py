@@ -2,20 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+
+from nulls_dist import durable
+from nulls_dist.benchmark.commands import Commands
+from nulls_dist.durable import new_directory
 
 BASE: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "model.num_experts": 4,
         "model.vocab_size": 512,  # divisible by every degree of tensor parallelism used here
+        "train.global_batch_rows": 16,
         "train.micro_batch_rows": 2,
+        "train.eval_rows": 16,
         "train.eval_every": 0,
         "optim.eps": 1e-6,  # with 1e-8 Adam's first steps magnify rounding of tiny gradients
         "optim.grad_clip": 0.5,  # below the norms met here, so that every step is clipped
     }
 )
-"""Overrides of nulls_tiny that all combinations share: 8 rows per step, 4 experts."""
+"""Overrides of nulls_tiny that all combinations share: 16 rows per step, 4 experts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +60,51 @@ _RECOMPUTE: Final = {"train.recompute": True}
 _BF16: Final = {"train.dtype": "bf16"}
 _ONE_ROW: Final = {"train.micro_batch_rows": 1}
 
+
+def build_topology_corpus(work: Path) -> Path:
+    """Make a new directory with a corpus in it of a few documents per expert.
+
+    Raises:
+        NullsError: it exists, or the corpus could not be built.
+    """
+    new_directory(work)
+    corpus = work / "corpus"
+    Commands().python(
+        *("-m", "data_prep.build", "--input", "generated", "--format", "generated"),
+        *("--articles", 24, "--renderings", 4, "--out", corpus, "--tokenizer", "train:bpe:400"),
+    )
+    return corpus
+
+
+def training_arguments(
+    combination: Combination,
+    corpus: Path,
+    run_dir: Path,
+    *options: str,
+    steps: int,
+    save_every: int,
+) -> list[str]:
+    """Return the arguments of the training command; writes the DeepSpeed file beside the run."""
+    file = run_dir.with_suffix(".json")
+    durable.write_json(file, combination.zero)
+    settings = {
+        **BASE,
+        "train.steps": steps,
+        "train.save_every": save_every,
+        **combination.settings,
+    }
+    places = ("--preset", "nulls_tiny", "--data", str(corpus), "--run-dir", str(run_dir))
+    overrides = [f"--set={name}={_text(value)}" for name, value in settings.items()]
+    return [*places, f"--ds-config={file}", *overrides, *options]
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 COMBINATIONS: Final = (
     Combination(name="fp32"),
-    Combination(name="8 microbatches", settings=_ONE_ROW),
+    Combination(name="16 microbatches", settings=_ONE_ROW),
     Combination(name="recompute", settings=_RECOMPUTE),
     Combination(name="ZeRO-2", stage=2),
     Combination(name="EP2", processes=2),
@@ -76,7 +125,7 @@ COMBINATIONS: Final = (
     Combination(name="EP4", processes=4),
     Combination(name="EP2 x DP2", processes=4, settings=_EP2),
     Combination(name="EP2 x DP2 ZeRO-2 overlap", processes=4, settings=_EP2, stage=2, overlap=True),
-    Combination(name="DP4 ZeRO-2 2 microbatches", processes=4, settings=_EP1 | _ONE_ROW, stage=2),
+    Combination(name="DP4 ZeRO-2 4 microbatches", processes=4, settings=_EP1 | _ONE_ROW, stage=2),
     Combination(name="TP2 x EP2", processes=4, settings=_TP2),
     Combination(
         name="TP2 x DP2 ZeRO-2 overlap", processes=4, settings=_TP2 | _EP1, stage=2, overlap=True

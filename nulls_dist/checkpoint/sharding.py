@@ -25,6 +25,7 @@ class Sharding:
 
     def shard(self, whole: Tensor, index: int, num_shards: int) -> Tensor:
         """Return shard `index` of a whole parameter: of each block the same share."""
+        assert whole.size(self.dim) % (num_shards * self.stride) == 0, "shards are equal"
         pieces = whole.chunk(num_shards * self.stride, self.dim)
         return torch.cat(pieces[index::num_shards], self.dim)
 
