@@ -68,10 +68,9 @@ def bench_elastic(work: Path) -> dict[str, Any]:
     Returns:
         "transitions", "steps", "stopped_after", "measured_on".
     """
+    corpus = build_topology_corpus(work)
     return {
-        "transitions": [
-            asdict(row) for row in change_topologies(TOPOLOGIES, build_topology_corpus(work), work)
-        ],
+        "transitions": [asdict(row) for row in change_topologies(TOPOLOGIES, corpus, work)],
         "steps": STEPS,
         "stopped_after": STOPPED_AFTER,
         "measured_on": describe_measurement(),

@@ -75,10 +75,9 @@ def bench_parity(work: Path) -> dict[str, Any]:
     Returns:
         "combinations" with the differences of each, "bounds", "steps", "measured_on".
     """
+    corpus = build_topology_corpus(work)
     return {
-        "combinations": [
-            asdict(row) for row in compare(COMBINATIONS, build_topology_corpus(work), work)
-        ],
+        "combinations": [asdict(row) for row in compare(COMBINATIONS, corpus, work)],
         "bounds": {dtype: asdict(bounds) for dtype, bounds in BOUNDS.items()},
         "steps": STEPS,
         "measured_on": describe_measurement(),

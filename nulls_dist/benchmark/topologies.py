@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nulls_dist import durable
 from nulls_dist.benchmark.commands import Commands
-from nulls_dist.durable import new_directory
+from nulls_dist.durable import check_absent
 
 BASE: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -67,7 +67,8 @@ def build_topology_corpus(work: Path) -> Path:
     Raises:
         NullsError: it exists, or the corpus could not be built.
     """
-    new_directory(work)
+    check_absent(work)
+    work.mkdir(parents=True)
     corpus = work / "corpus"
     Commands().python(
         *("-m", "data_prep.build", "--input", "generated", "--format", "generated"),
