@@ -29,6 +29,8 @@ class Groups:
     topology: Topology
     data_parallel: dist.ProcessGroup
     """All ranks: dense parameters are replicated and gradients averaged over it."""
+    expert_parallel: dist.ProcessGroup
+    """Ranks that hold all experts together, each some of them."""
     expert_data_parallel: dist.ProcessGroup
     """Ranks that hold the same experts."""
 
@@ -78,6 +80,7 @@ def model_parallel(topology: Topology) -> Iterator[Groups]:
         yield Groups(
             topology=topology,
             data_parallel=parallel_state.get_data_parallel_group(),
+            expert_parallel=parallel_state.get_expert_model_parallel_group(),
             expert_data_parallel=parallel_state.get_expert_data_parallel_group(),
         )
     finally:

@@ -38,6 +38,11 @@ class Topology:
         return self.rank // self.ep
 
     @property
+    def dp_rank(self) -> int:
+        """Which share of the rows this rank trains where documents are not placed."""
+        return self.edp_rank * self.ep + self.ep_rank
+
+    @property
     def local_experts(self) -> range:
         """Experts held by this rank."""
         per_rank = self.num_experts // self.ep
@@ -60,13 +65,20 @@ def resolve_topology(config: RunConfig, *, world_size: int, rank: int) -> Topolo
         if size % ep:
             raise ConfigError(f"parallel.ep ({ep}) must divide {what} ({size})")
     topology = Topology(dp=world_size, ep=ep, rank=rank, num_experts=num_experts)
+    if config.parallel.dispatcher == "local":
+        unit = num_experts * topology.edp
+        takers = (
+            f"{num_experts} experts times {topology.edp} replicas (world size {world_size} / "
+            f"parallel.ep {ep})"
+        )
+    else:
+        unit, takers = topology.dp, f"{topology.dp} data-parallel ranks"
     for name in ("global_batch_rows", "eval_rows"):
         rows = getattr(config.train, name)
-        if rows % (num_experts * topology.edp):
+        if rows % unit:
             raise ConfigError(
-                f"train.{name} ({rows}) must be a multiple of {num_experts * topology.edp}: "
-                f"{num_experts} experts times {topology.edp} replicas (world size {world_size} / "
-                f"parallel.ep {ep}) take equally many rows"
+                f"train.{name} ({rows}) must be a multiple of {unit}: {takers} take equally many "
+                "rows"
             )
     rows_per_rank = config.train.global_batch_rows // world_size
     if rows_per_rank % config.train.micro_batch_rows:
