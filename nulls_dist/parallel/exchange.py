@@ -1,4 +1,4 @@
-"""Uneven all-to-all of rows, with gradients; the same call for gloo and nccl."""
+"""Uneven all-to-all of rows, with gradients; the same call on every backend."""
 
 from typing import Any
 

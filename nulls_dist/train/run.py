@@ -215,9 +215,9 @@ def _first_data_step(
     if fingerprint == manifest.corpus:
         data = {"dispatcher": "local"} | read_json(checkpoint.path(DATA_FILE))  # once not written
         for name, key, value in (
+            ("parallel.dispatcher", "dispatcher", config.parallel.dispatcher),
             ("train.global_batch_rows", "rows_per_step", config.train.global_batch_rows),
             ("--seed", "seed", config.seed),
-            ("parallel.dispatcher", "dispatcher", config.parallel.dispatcher),
         ):
             if data[key] != value:
                 raise ConfigError(

@@ -48,6 +48,14 @@ def test_nothing_else_changes_and_the_preset_stays_as_it_was():
     assert apply_overrides(before, []) == before
 
 
+def test_numbers_of_rows_are_free_of_the_experts_where_documents_are_not_placed():
+    rows = ("train.global_batch_rows=7", "train.eval_rows=5")
+    config = change("parallel.dispatcher=all_to_all", *rows)
+    assert (config.train.global_batch_rows, config.train.eval_rows) == (7, 5)
+    with pytest.raises(ConfigError, match=r"unless parallel\.dispatcher=all_to_all"):
+        change("parallel.dispatcher=local", *rows)
+
+
 def test_the_last_assignment_of_a_field_counts():
     assert change("train.steps=5", "train.steps=6").train.steps == 6
 
@@ -134,6 +142,10 @@ BAD = [
     ("optim.grad_clip=-1", "optim.grad_clip (-1.0) must not be negative"),
     ("report.wandb_project=", "report.wandb_project must not be empty"),
     ("parallel.ep=-1", "parallel.ep (-1) must not be negative"),
+    (
+        "parallel.dispatcher=alltoall",
+        "parallel.dispatcher ('alltoall') must be one of local, all_to_all",
+    ),
     ("parallel.pp=2", "parallel.pp (2) must be 1: out of scope"),
     ("parallel.cp=2", "parallel.cp (2) must be 1: out of scope"),
     # Rules across fields.
