@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -113,7 +114,7 @@ def test_a_step_of_one_process_is_that_of_plain_autograd(not_placed: Path, corpu
     documents = Corpus(corpus)
     rows = GlobalBatches(
         documents,
-        torch.zeros(documents.num_documents, dtype=torch.int64).numpy(),
+        np.zeros(documents.num_documents, dtype=np.int64),
         num_experts=1,
         context_length=model.context_length,
         rows_per_step=6,
@@ -138,7 +139,6 @@ def test_two_processes_with_two_experts_each_train_like_one_process(
     check_same_training(not_placed, run_dir, settings_not_placed["train.steps"])
 
 
-@pytest.mark.slow
 def test_two_replicas_of_all_experts_train_like_one_process(
     not_placed: Path, corpus: Path, settings_not_placed: dict[str, object], tmp_path: Path
 ) -> None:
