@@ -269,12 +269,11 @@ class RunConfig:
     """Seed of initial values, data order and sink dropout; never of the router."""
 
     def __post_init__(self) -> None:
-        if self.parallel.dispatcher != "local":
-            return
+        placed = self.parallel.dispatcher == "local"
         for name in ("global_batch_rows", "eval_rows"):
             value = getattr(self.train, name)
             _check(
-                value % self.model.num_experts == 0,
+                not placed or value % self.model.num_experts == 0,
                 f"train.{name} ({value}) must be a multiple of model.num_experts "
                 f"({self.model.num_experts}): every expert gives equally many rows unless "
                 "parallel.dispatcher=all_to_all",

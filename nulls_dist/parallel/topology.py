@@ -38,11 +38,6 @@ class Topology:
         return self.rank // self.ep
 
     @property
-    def dp_rank(self) -> int:
-        """Which share of the rows this rank trains where documents are not placed."""
-        return self.edp_rank * self.ep + self.ep_rank
-
-    @property
     def local_experts(self) -> range:
         """Experts held by this rank."""
         per_rank = self.num_experts // self.ep

@@ -66,8 +66,9 @@ class Run:
         """Return the rows of a step, from 0, that this rank takes."""
         topology = self.groups.topology
         if not self.is_placed:
+            place = topology.edp_rank * topology.ep + topology.ep_rank
             return batches.rank_rows(
-                step, experts=range(1), replica=topology.dp_rank, num_replicas=topology.dp
+                step, experts=range(1), replica=place, num_replicas=topology.dp
             )
         return batches.rank_rows(
             step,
