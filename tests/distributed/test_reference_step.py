@@ -11,7 +11,7 @@ from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint, step_directory
 from nulls_dist.config.presets import nulls_tiny
 from nulls_dist.config.schema import ModelConfig
-from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.routing.dropout import draw_dropped
 from nulls_dist.routing.router import Router
@@ -47,13 +47,18 @@ def initial_parameters(model: ModelConfig) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def reference(two_experts: Path, corpus: Path) -> dict[str, object]:
-    """Loss, gradient norm and updated parameters of the first step, computed plainly."""
+    """The first step of rows that are placed, computed plainly."""
     first = Checkpoint(step_directory(two_experts, 1))
     model, router = model_of(first), first.manifest.build_router()
     rows = make_batches(corpus, router, model)
     batch = rows.assemble(
         rows.rank_rows(0, experts=range(model.num_experts), replica=0, num_replicas=1)
     )
+    return plain_step(model, router, batch)
+
+
+def plain_step(model: ModelConfig, router: Router, batch: Microbatch) -> dict[str, object]:
+    """Compute loss, gradient norm and updated parameters of a first step of these rows."""
     dropped = draw_dropped(batch.layout, probability=model.sink_dropout, seed=0, step=0)
     assert 0 < dropped.sum() < len(dropped)
     parameters = {name: value.requires_grad_() for name, value in initial_parameters(model).items()}
@@ -127,8 +132,12 @@ def test_the_gradient_norm_is_that_of_plain_autograd(
 def test_the_update_is_that_of_clipped_adamw(
     two_experts: Path, reference: dict[str, object]
 ) -> None:
-    state = read_state(step_directory(two_experts, 1))
-    num_experts = nulls_tiny().model.num_experts
+    check_update(two_experts, reference, nulls_tiny().model.num_experts)
+
+
+def check_update(run_dir: Path, reference: dict[str, object], num_experts: int) -> None:
+    """Compare the weights after the first step with a plain step's parameters."""
+    state = read_state(step_directory(run_dir, 1))
     for name, expected in reference["parameters"].items():
         if ".sinks." in name:
             parts = [state[f"weight/{name}/{expert}"] for expert in range(num_experts)]
