@@ -41,8 +41,10 @@ class Bounds:
     """Of Adam's moments after the last step, relative to the largest of the tensor."""
 
 
+_FP32: Final = Bounds(loss=1e-5, grad_norm=1e-5, weights=1e-5, moments=1e-5)
 BOUNDS: Final = {
-    "fp32": Bounds(loss=1e-5, grad_norm=1e-5, weights=1e-5, moments=1e-5),
+    "fp32": _FP32,
+    "all-to-all": _FP32,
     # bf16 rounds every product and topologies group them differently: 8 bits, and Adam's first
     # steps turn the sign of a rounding error into a whole step of the learning rate.
     "bf16": Bounds(loss=5e-3, grad_norm=5e-2, weights=3e-2, moments=1.0),
@@ -157,10 +159,10 @@ def format_parity(result: dict[str, Any]) -> str:
     """Return the table for a terminal."""
     rows: Iterable[dict[str, Any]] = result["combinations"]
     columns = ("loss", "grad_norm", "weights", "moments")
-    head = f"{'combination':<32}{'processes':>10}" + "".join(f"{name:>11}" for name in columns)
+    head = f"{'combination':<42}{'processes':>10}" + "".join(f"{name:>11}" for name in columns)
     lines = [head]
     for row in rows:
         cells = "".join(f"{row[name]:>11.1e}" for name in columns)
         verdict = "" if row["within_bounds"] else "  OUT OF BOUNDS"
-        lines.append(f"{row['name']:<32}{row['processes']:>10}{cells}{verdict}")
+        lines.append(f"{row['name']:<42}{row['processes']:>10}{cells}{verdict}")
     return "\n".join(lines)
