@@ -8,6 +8,8 @@ the bf16 optimizer):
    dense parameters, the replicas of the experts for sinks.
 2. Where a parameter lies follows from the storage offset of its view.
 3. This rank's float32 part is the optimizer's parameter, and the key of its Adam state.
+4. Averaged gradients are cut alike: a list of tensors that make up this rank's part, or, in the
+   bf16 optimizer, that part of a flat tensor of all of them.
 """
 
 from collections.abc import Iterator
@@ -35,7 +37,7 @@ class Fragment:
 
 def zero_fragments(optimizer: Any) -> Iterator[Fragment]:
     """Yield this rank's fragments of every parameter, group by group."""
-    bf16 = not hasattr(optimizer, "bit16_groups")
+    bf16 = _is_bf16(optimizer)
     groups = optimizer.bf16_groups if bf16 else optimizer.bit16_groups
     flats = optimizer.bf16_groups_flat if bf16 else optimizer.bit16_groups_flat
     for index, process_group in enumerate(optimizer.real_dp_process_group):
@@ -60,6 +62,10 @@ def zero_fragments(optimizer: Any) -> Iterator[Fragment]:
                 )
 
 
+def _is_bf16(optimizer: Any) -> bool:
+    return not hasattr(optimizer, "bit16_groups")
+
+
 def _offset_in(flat: Tensor, parameter: nn.Parameter) -> int:
     same = parameter.untyped_storage().data_ptr() == flat.untyped_storage().data_ptr()
     assert same, "every model parameter is a view of its group's flat tensor"
@@ -73,8 +79,29 @@ def _buffers(optimizer: Any, master: Tensor) -> dict[str, Tensor]:
     return {OPTIMIZER_KINDS[0]: master.detach(), **moments}
 
 
+def gradient_squares(optimizer: Any) -> Tensor:
+    """Return this rank's share of the squared gradient norms of backbone and sinks: (2,) float64.
+
+    Between the last backward pass of a step and the step itself. What all ranks return adds up to
+    the squared norms: every element of a gradient lies in the part of one rank.
+    """
+    bf16 = _is_bf16(optimizer)
+    squares = []
+    for index, group in enumerate(optimizer.optimizer.param_groups):
+        parts = (
+            [optimizer.fp32_groups_gradient_flat_partition[index]]
+            if bf16
+            else optimizer.averaged_gradients[index]
+        )
+        norms = torch.stack([torch.linalg.vector_norm(part.float()) for part in parts])
+        square = norms.double().square().sum()
+        nothing = torch.zeros_like(square)
+        squares.append(torch.stack([nothing, square] if group.get("moe") else [square, nothing]))
+    return torch.stack(squares).sum(0)
+
+
 def adam_step(optimizer: Any) -> int:
-    """Return how many steps Adam has counted, the same for every group."""
+    """Return how many updates Adam has counted, the same for every group."""
     steps = {
         int(optimizer.optimizer.state[master].get("step", 0))
         for group in optimizer.optimizer.param_groups
@@ -84,16 +111,15 @@ def adam_step(optimizer: Any) -> int:
     return steps.pop()
 
 
-def create_adam_state(optimizer: Any, step: int) -> None:
-    """Give every group the state that Adam has after `step` steps, with zero moments."""
+def create_adam_state(optimizer: Any, updates: int) -> None:
+    """Give every group the state that Adam has after some updates, with zero moments."""
     for group in optimizer.optimizer.param_groups:
         for master in group["params"]:
             state = optimizer.optimizer.state[master]
             state.clear()
-            if step:
-                state["step"] = torch.tensor(float(step))
-                for kind in OPTIMIZER_KINDS[1:]:
-                    state[kind] = torch.zeros_like(master, requires_grad=False)
+            state["step"] = torch.tensor(float(updates))
+            for kind in OPTIMIZER_KINDS[1:]:
+                state[kind] = torch.zeros_like(master, requires_grad=False)
 
 
 def publish_master(optimizer: Any) -> None:
