@@ -21,9 +21,9 @@ Poison = Mapping[int, tuple[str, int]]
 
 
 class Spoil(Hook):
-    """Puts one NaN into the gradient of a sink, or infinity on top of every loss.
+    """Puts one NaN into the gradient of a sink, or a constant on top of every loss.
 
-    A constant on top of a loss leaves the gradient as it is.
+    The constant is infinity ("loss") or 9 nats ("spike"); it leaves the gradient as it is.
     """
 
     def __init__(self, module: torch.nn.Module, poison: Poison, *, rank: int) -> None:
@@ -43,7 +43,8 @@ class Spoil(Hook):
             name = next(name for name in named if ".sinks." in name)
             self._undo = named[name].register_hook(_with_a_nan).remove
         else:
-            self._undo = self._module.register_forward_hook(_infinite).remove
+            added = {"loss": torch.inf, "spike": 9.0}[what]
+            self._undo = self._module.register_forward_hook(_add(added)).remove
 
     def after_step(self, event: StepEvent) -> None:
         """Prepare the next step."""
@@ -56,8 +57,8 @@ def _with_a_nan(gradient: Tensor) -> Tensor:
     return spoiled
 
 
-def _infinite(module: torch.nn.Module, _inputs: Any, losses: Tensor) -> Tensor:
-    return losses + torch.inf if module.training else losses
+def _add(nats: float) -> Callable[[torch.nn.Module, Any, Tensor], Tensor]:
+    return lambda module, _inputs, losses: losses + nats if module.training else losses
 
 
 def poison_fit(poison: Poison, patch: pytest.MonkeyPatch) -> None:

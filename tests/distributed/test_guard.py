@@ -1,13 +1,14 @@
-"""A step that is not finite leaves no trace in the model, a record of its documents, and resumes."""
+"""A step that is not finite leaves the model as it was and a record of its documents."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nulls_dist.checkpoint.store import Checkpoint, step_directory
+from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory
 from nulls_dist.cli import run_command
 from nulls_dist.config.presets import load_preset
 from nulls_dist.data.batches import GlobalBatches
@@ -94,7 +95,7 @@ def test_the_gradient_norms_say_where_the_nan_was(poisoned: Path) -> None:
 def documents_of(corpus_dir: Path, run_dir: Path, step: int) -> set[tuple[int, int]]:
     """The documents of a step's global batch."""
     corpus, config = Corpus(corpus_dir), load_preset("nulls_tiny")
-    router = Checkpoint(step_directory(run_dir, 1)).manifest.build_router()
+    router = Checkpoint(list_checkpoints(run_dir)[0]).manifest.build_router()
     batches = GlobalBatches(
         corpus,
         router.experts_of(corpus.source_ids),
@@ -159,7 +160,10 @@ def test_two_processes_skip_what_one_of_them_finds(
     one, two = read_metrics(poisoned), read_metrics(run_dir)
     for name in ("train/loss_nats", "train/grad_norm", "train/grad_norm_backbone"):
         for here, there in zip(one, two, strict=True):
-            assert there[name] == pytest.approx(here[name], rel=FP32), name
+            if here[name] is None:
+                assert there[name] is None, name
+            else:
+                assert there[name] == pytest.approx(here[name], rel=FP32), name
     for record in read_bad_steps(run_dir):
         documents = [{tuple(pair) for pair in rank["documents"]} for rank in record["ranks"]]
         assert [rank["rank"] for rank in record["ranks"]] == [0, 1]
@@ -171,6 +175,26 @@ def test_a_bf16_step_that_is_not_finite_changes_nothing(
 ) -> None:
     train_poisoned(corpus, tmp_path / "run", six_steps | {"train.dtype": "bf16"}, POISON)
     check_skipped(tmp_path / "run")
+    for line in read_metrics(tmp_path / "run"):
+        if line["step"] not in POISON:
+            parts = line["train/grad_norm_backbone"], line["train/grad_norm_sinks"]
+            assert line["train/grad_norm"] == pytest.approx(math.hypot(*parts), rel=1e-5)
+
+
+def test_a_spike_is_recorded_and_trained_on(
+    corpus: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    wanted = {"train.steps": 23, "train.save_every": 23, "train.eval_every": 0}
+    train_poisoned(corpus, run_dir, settings | wanted, {22: ("spike", 0)})
+    (record,) = read_bad_steps(run_dir)
+    losses = [line["train/loss_nats"] for line in read_metrics(run_dir)]
+    assert (record["kind"], record["step"], record["loss_nats"]) == ("spike", 22, losses[21])
+    assert losses[21] == pytest.approx(losses[20] + 9, abs=0.5)
+    (rank,) = record["ranks"]
+    assert {tuple(pair) for pair in rank["documents"]} == documents_of(corpus, run_dir, 22)
+    data = json.loads((step_directory(run_dir, 23) / "data.json").read_text())
+    assert data["skipped_steps"] == 0
 
 
 @pytest.mark.parametrize(("tolerated", "last"), [(0, 2), (2, 4)])
@@ -182,9 +206,11 @@ def test_a_run_ends_at_one_bad_step_in_a_row_more_than_it_may_have(
     tolerated: int,
     last: int,
 ) -> None:
-    """At step 1 the learning rate takes the weights to where every loss overflows."""
+    """Step 1 takes the weights to where every gradient overflows."""
     wanted = settings | {"optim.lr": 1e30, "train.max_bad_steps": tolerated}
     assert run_command(pretrain, pretrain_arguments(corpus, tmp_path / "run", wanted)) == 1
-    assert f"error: step {last}: loss nan" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"error: step {last}: loss 5.99" in said
+    assert f"gradient norm inf: not finite, {tolerated + 1} in a row" in said
     assert (tmp_path / "run" / "outcome").read_text() == "failed\n"
     assert [record["step"] for record in read_bad_steps(tmp_path / "run")] == [*range(2, last + 1)]
