@@ -142,7 +142,7 @@ def test_a_first_step_that_is_skipped_can_be_resumed(
     check_equal_contents(step_directory(whole, 3), step_directory(resumed, 3))
 
 
-@pytest.mark.parametrize("ep", [1, 2])
+@pytest.mark.parametrize("ep", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_two_processes_skip_what_one_of_them_finds(
     poisoned: Path, corpus: Path, six_steps: dict[str, object], tmp_path: Path, ep: int
 ) -> None:
