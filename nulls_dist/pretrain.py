@@ -16,6 +16,7 @@ from nulls_dist.config.environment import LaunchedProcess, read_launch
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS, load_preset
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
+from nulls_dist.config.step_range import parse_step_range
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.signals import stop_request
 
@@ -55,6 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="change a field of the preset, for example optim.lr=1e-3; repeatable",
     )
     parser.add_argument(
+        "--profile",
+        metavar="START:STOP",
+        help="trace the steps after START up to STOP on rank 0 into RUN/log/profile-rank0000.json",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print parameters, FLOPs and memory per rank, and stop before anything is allocated",
@@ -74,6 +80,10 @@ def main(argv: Sequence[str]) -> None:
         deepspeed_file = (
             read_deepspeed_file(args.ds_config) if args.ds_config else DEFAULT_FILE_CONTENT
         )
+        profile = None
+        if args.profile is not None:
+            steps = config.train.steps
+            profile = parse_step_range(args.profile, option="--profile", steps=steps)
         launch = read_launch()
         if args.dry_run:
             if launch.rank == 0:
@@ -87,6 +97,7 @@ def main(argv: Sequence[str]) -> None:
             run_dir=args.run_dir,
             resume=args.resume,
             deepspeed_file=deepspeed_file,
+            profile=profile,
             launch=launch,
             stop=stop,
         )

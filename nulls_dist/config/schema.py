@@ -145,6 +145,9 @@ class TrainConfig:
     are summed, and the optimizer works, in fp32."""
     recompute: bool = False
     """Whether a layer's activations are computed again in the backward pass instead of kept."""
+    max_bad_steps: int = 3
+    """Steps in a row that may be skipped because their loss or gradient is not finite; one more
+    ends the run. 0 ends it at the first."""
 
     def __post_init__(self) -> None:
         _check_positive(
@@ -152,7 +155,7 @@ class TrainConfig:
             "train",
             ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows"),
         )
-        for name in ("eval_every", "keep_last"):
+        for name in ("eval_every", "keep_last", "max_bad_steps"):
             value = getattr(self, name)
             _check(value >= 0, f"train.{name} ({value}) must not be negative")
         _check(

@@ -32,6 +32,7 @@ def build_and_fit(
     checkpoint: Checkpoint | None,
     allow_new_corpus: bool,
     deepspeed_file: dict[str, Any],
+    profile: range | None,
     groups: Groups,
     accelerator: Accelerator,
     stop: StopRequest,
@@ -45,6 +46,7 @@ def build_and_fit(
         checkpoint: what to continue from, if anything.
         allow_new_corpus: whether the corpus may be another build than the checkpoint's.
         deepspeed_file: content of the DeepSpeed file.
+        profile: steps to trace, from 0.
         groups: the ranks.
         accelerator: this rank's device.
         stop: set by a signal.
@@ -68,7 +70,7 @@ def build_and_fit(
         drop_partial(run_dir)
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
-    with standard_hooks(run, accelerator.device) as hooks:
+    with standard_hooks(run, accelerator.device, profile=profile) as hooks:
         return fit(run, engine, stop, hooks)
 
 

@@ -1,5 +1,6 @@
 """A step of two processes equals plain autograd and torch's AdamW, without DeepSpeed."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,9 @@ def plain_step(model: ModelConfig, router: Router, batch: Microbatch) -> dict[st
     )
     loss = losses[torch.from_numpy(batch.layout.has_target)].mean()
     loss.backward()
+    squares = {
+        name: float(value.grad.double().square().sum()) for name, value in parameters.items()
+    }
     norm = torch.nn.utils.clip_grad_norm_(parameters.values(), max_norm=0.5)
     decayed = [
         value
@@ -88,6 +92,7 @@ def plain_step(model: ModelConfig, router: Router, batch: Microbatch) -> dict[st
     return {
         "loss": loss.item(),
         "norm": norm.item(),
+        "squares": squares,
         "targets": batch.num_targets,
         "parameters": {name: value.detach() for name, value in parameters.items()},
     }
@@ -127,6 +132,16 @@ def test_the_gradient_norm_is_that_of_plain_autograd(
     assert read_metrics(two_experts)[0]["train/grad_norm"] == pytest.approx(
         reference["norm"], rel=1e-5
     )
+
+
+def test_the_norms_of_backbone_and_sinks_are_those_of_plain_autograd(
+    two_experts: Path, reference: dict[str, object]
+) -> None:
+    squares, reported = reference["squares"], read_metrics(two_experts)[0]
+    for part in ("backbone", "sinks"):
+        of_part = [squares[name] for name in squares if (".sinks." in name) == (part == "sinks")]
+        expected = math.sqrt(sum(of_part))
+        assert reported[f"train/grad_norm_{part}"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_update_is_that_of_clipped_adamw(

@@ -123,6 +123,7 @@ BAD = [
     ("train.steps=-5", "train.steps (-5) must be at least 1"),
     ("train.eval_every=-1", "train.eval_every (-1) must not be negative"),
     ("train.keep_last=-1", "train.keep_last (-1) must not be negative"),
+    ("train.max_bad_steps=-1", "train.max_bad_steps (-1) must not be negative"),
     ("model.head_dim=17", "model.head_dim (17) must be even"),
     ("model.context_length=1", "model.context_length (1) must be at least 2"),
     ("model.vocab_size=-1", "model.vocab_size (-1) must not be negative"),
