@@ -14,7 +14,7 @@ from nulls_dist.checkpoint.format import (
 from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.config.schema import ModelConfig, model_from_dict
-from nulls_dist.errors import ConfigError, IntegrityError
+from nulls_dist.errors import ConfigError, InputError, IntegrityError
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -35,6 +35,21 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
         if wanted != routed:
             raise IntegrityError(f"{place}: {name} is {wanted} in model but {routed} in router")
     return model
+
+
+def check_has_sinks(checkpoint: Checkpoint) -> None:
+    """Refuse a model in which nothing belongs to one source.
+
+    Raises:
+        InputError: it has no sinks.
+        IntegrityError: its configuration is damaged.
+    """
+    if not model_of(checkpoint).has_sinks:
+        raise InputError(
+            f"{checkpoint.root}: the model has no sinks (model.num_sinks is 0), so nothing in it "
+            "belongs to one source and can be deleted, listed or merged; to remove a source, "
+            "retrain the model without it"
+        )
 
 
 def backbone_shapes(model: ModelConfig) -> Shapes:
@@ -85,7 +100,7 @@ def check_tensors(checkpoint: Checkpoint) -> int:
     sizes: dict[ParameterPart, int] = {}
     for name, shape in _check_shapes(BackboneWeights(checkpoint), backbone_shapes(model)).items():
         sizes[ParameterPart(name=name)] = math.prod(shape)
-    sink_files = [sink_weights_file(expert) for expert in range(model.num_experts)]
+    sink_files = [sink_weights_file(expert) for expert in model.sink_experts]
     for expert, file in enumerate(sink_files):
         for name, shape in _check_shapes(checkpoint.tensors(file), sink_shapes(model)).items():
             sizes[ParameterPart(name=name, expert=expert)] = math.prod(shape)

@@ -150,7 +150,7 @@ def check_same_model(wanted: ModelConfig, saved: ModelConfig, where: Path) -> No
         if name != "sink_dropout" and getattr(wanted, name) != getattr(saved, name):
             raise ConfigError(
                 f"model.{name} ({getattr(wanted, name)}) differs from the checkpoint {where} "
-                f"({getattr(saved, name)}); resume with the same preset and overrides"
+                f"({getattr(saved, name)}); resume with the same preset, --control and overrides"
             )
 
 
