@@ -25,7 +25,7 @@ def read_state(root: Path) -> dict[str, Tensor]:
     fragments = OptimizerFragments(checkpoint)
     model = model_of(checkpoint)
     backbone = BackboneWeights(checkpoint)
-    banks = [checkpoint.tensors(sink_weights_file(expert)) for expert in range(model.num_experts)]
+    banks = [checkpoint.tensors(sink_weights_file(expert)) for expert in model.sink_experts]
     state = {}
     for expert, tensors in [(None, backbone), *enumerate(banks)]:
         for name in backbone_shapes(model) if expert is None else sink_shapes(model):

@@ -75,7 +75,6 @@ class ModelConfig:
                 *("num_backbone", "num_experts"),
             ),
         )
-        self._check_sinks()
         _check(self.head_dim % 2 == 0, f"model.head_dim ({self.head_dim}) must be even (rotary)")
         _check(
             self.num_heads % self.num_kv_heads == 0,
@@ -93,6 +92,7 @@ class ModelConfig:
             self.router in get_args(RouterKind),
             f"model.router ({self.router!r}) must be one of {', '.join(get_args(RouterKind))}",
         )
+        self._check_sinks()
         _check(
             self.context_length >= 2,
             f"model.context_length ({self.context_length}) must be at least 2",
