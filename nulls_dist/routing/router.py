@@ -60,9 +60,8 @@ class RouterSpec:
                 f"router version {self.version} is not {ROUTER_VERSION}, the one implemented here; "
                 "use the nulls-dist release that wrote it"
             )
-        if not (self.num_active == self.num_sinks == 0) and (
-            self.num_active < 1 or self.num_sinks % self.num_active
-        ):
+        has_sinks = self.num_active != 0 or self.num_sinks != 0
+        if has_sinks and (self.num_active < 1 or self.num_sinks % self.num_active):
             raise ConfigError(
                 f"active sinks ({self.num_active}) must divide sinks per expert "
                 f"({self.num_sinks}); choose a multiple"
