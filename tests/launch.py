@@ -136,11 +136,18 @@ def start(
     arguments: Sequence[str], *, num_processes: int = 1, launcher: Launcher | None = None
 ) -> Job:
     """Start the training command: plain python, or processes as a launcher would start them."""
+    return start_module(command(arguments), num_processes=num_processes, launcher=launcher)
+
+
+def start_module(
+    words: Sequence[str], *, num_processes: int = 1, launcher: Launcher | None = None
+) -> Job:
+    """Start a module with its arguments, as `start` does."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     told = [
         address | launcher(rank, num_processes) if launcher else {} for rank in range(num_processes)
     ]
-    return Job([_start([sys.executable, "-m", *command(arguments)], extra) for extra in told])
+    return Job([_start([sys.executable, "-m", *words], extra) for extra in told])
 
 
 def start_torchrun(arguments: Sequence[str], *, num_processes: int) -> Job:

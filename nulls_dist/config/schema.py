@@ -18,6 +18,7 @@ KERNEL_MULTIPLE: Final = 8
 DType = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["wsd", "cosine"]
 WandbMode = Literal["off", "offline", "online"]
+DispatcherName = Literal["local", "all_to_all"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
 
 
@@ -154,7 +155,8 @@ class TrainConfig:
     steps: int
     """Optimizer steps of the run."""
     global_batch_rows: int
-    """Rows of context_length tokens per step, over all ranks; a multiple of num_experts."""
+    """Rows of context_length tokens per step, over all ranks; a multiple of num_experts, with
+    parallel.dispatcher=all_to_all of the data-parallel size only."""
     micro_batch_rows: int
     """Rows per forward pass and rank."""
     save_every: int
@@ -164,7 +166,7 @@ class TrainConfig:
     eval_every: int
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
-    """Rows per evaluation, over all ranks; a multiple of num_experts."""
+    """Rows per evaluation, over all ranks; a multiple as global_batch_rows is."""
     dtype: DType = "auto"
     """Of weights and activations; auto is bf16 on a GPU that has it and fp32 elsewhere. Gradients
     are summed, and the optimizer works, in fp32."""
@@ -248,8 +250,17 @@ class ParallelConfig:
     """Context parallelism: out of scope, refused."""
     sequence_parallel: bool = False
     """Sequence parallelism of norms under tp: out of scope, refused."""
+    dispatcher: DispatcherName = "local"
+    """How tokens meet their sinks. local places documents: each is trained on the rank of its
+    source's expert. all_to_all deals rows to ranks whatever their sources are and sends the tokens
+    to their sinks in every layer."""
 
     def __post_init__(self) -> None:
+        _check(
+            self.dispatcher in get_args(DispatcherName),
+            f"parallel.dispatcher ({self.dispatcher!r}) must be one of "
+            f"{', '.join(get_args(DispatcherName))}",
+        )
         _check(self.ep >= 0, f"parallel.ep ({self.ep}) must not be negative")
         _check_positive(self, "parallel", ("tp",))
         for name, reason in (
@@ -295,12 +306,14 @@ class RunConfig:
     """Seed of initial values, data order and sink dropout; never of the router."""
 
     def __post_init__(self) -> None:
+        placed = self.parallel.dispatcher == "local"
         for name in ("global_batch_rows", "eval_rows"):
             value = getattr(self.train, name)
             _check(
-                value % self.model.num_experts == 0,
+                not placed or value % self.model.num_experts == 0,
                 f"train.{name} ({value}) must be a multiple of model.num_experts "
-                f"({self.model.num_experts}): every expert gives equally many rows",
+                f"({self.model.num_experts}): every expert gives equally many rows unless "
+                "parallel.dispatcher=all_to_all",
             )
         for name in ("num_heads", "num_kv_heads", "num_backbone"):
             value = getattr(self.model, name)

@@ -105,7 +105,8 @@ class SinkMLP(BackboneMLP):
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run both parts on (T, 1, D) tokens; Megatron expects (output, bias)."""
         output, _ = super().forward(hidden, rows, layer)
-        sunk = self.sinks(hidden.squeeze(1), rows.plan, layer)
+        tokens = rows.dispatcher.dispatch(hidden.squeeze(1))
+        sunk = rows.dispatcher.combine(self.sinks(tokens, rows.plan, layer))
         return output + sunk.unsqueeze(1), None
 
 

@@ -84,6 +84,7 @@ def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:
     durable.write_json(
         partial / DATA_FILE,
         {
+            "dispatcher": run.config.parallel.dispatcher,
             "first_step": run.first_data_step,
             "rows_per_step": run.config.train.global_batch_rows,
             "seed": run.config.seed,

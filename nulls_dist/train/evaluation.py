@@ -30,19 +30,13 @@ class StateEvaluator(Hook):
 
     def __init__(self, run: Run) -> None:
         """Choose `train.eval_rows` rows and keep this rank's share of them."""
-        topology = run.groups.topology
         self._run = run
         self._states = STATES if run.config.model.has_sinks else ("off",)
         self._donors = _sources_by_expert(run)
         batches = run.batches(
             seed=run.config.seed + _EVAL_SEED_OFFSET, rows_per_step=run.config.train.eval_rows
         )
-        rows = batches.rank_rows(
-            0,
-            experts=topology.local_experts,
-            replica=topology.edp_rank,
-            num_replicas=topology.edp,
-        )
+        rows = run.rank_rows(batches, 0)
         size = run.config.train.micro_batch_rows
         self._microbatches = [
             batches.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)
@@ -98,4 +92,6 @@ class StateEvaluator(Hook):
 def _sources_by_expert(run: Run) -> dict[int, U64Array]:
     source_ids: U64Array = np.unique(run.corpus.source_ids)
     experts: npt.NDArray[np.int64] = run.router.experts_of(source_ids)
-    return {expert: source_ids[experts == expert] for expert in run.groups.topology.local_experts}
+    local = run.groups.topology.local_experts
+    served = local if run.is_placed else range(run.config.model.num_experts)
+    return {expert: source_ids[experts == expert] for expert in served}

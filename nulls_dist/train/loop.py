@@ -70,13 +70,7 @@ def fit(
 
 
 def _microbatches(run: Run, stream: GlobalBatches, step: int) -> list[Microbatch]:
-    topology = run.groups.topology
-    rows = stream.rank_rows(
-        step - run.first_data_step,
-        experts=topology.local_experts,
-        replica=topology.edp_rank,
-        num_replicas=topology.edp,
-    )
+    rows = run.rank_rows(stream, step - run.first_data_step)
     size = run.config.train.micro_batch_rows
     return [stream.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
 

@@ -10,10 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nulls_dist.data.batches import Microbatch
+from nulls_dist.model.dispatch import plan_dispatch
 from nulls_dist.model.gpt import token_losses
 from nulls_dist.model.packed import PackedRows, pack_rows
 from nulls_dist.routing.dropout import draw_dropped
-from nulls_dist.routing.plan import build_plan
 from nulls_dist.train.run import Run
 
 
@@ -44,7 +44,7 @@ class StepResult:
 def to_device(
     run: Run, batch: Microbatch, device: torch.device, *, dropped: npt.NDArray[np.bool_]
 ) -> DeviceBatch:
-    """Route a microbatch and move it to the device.
+    """Route a microbatch and move it to the device; all ranks call this together.
 
     Args:
         run: the run.
@@ -53,10 +53,12 @@ def to_device(
         dropped: (S,) bool, segments that use the backbone alone.
     """
     model = run.config.model
-    plan = build_plan(
+    plan, dispatcher = plan_dispatch(
         run.router,
         batch.layout,
-        local_experts=run.groups.topology.local_experts,
+        dispatcher=run.config.parallel.dispatcher,
+        groups=run.groups,
+        device=device,
         dropped=dropped,
     )
     return DeviceBatch(
@@ -69,6 +71,7 @@ def to_device(
             head_dim=model.head_dim,
             rope_theta=model.rope_theta,
             device=device,
+            dispatcher=dispatcher,
         ),
     )
 

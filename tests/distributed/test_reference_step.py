@@ -14,7 +14,7 @@ from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint, step_directory
 from nulls_dist.config.presets import nulls_tiny
 from nulls_dist.config.schema import ModelConfig
-from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.routing.dropout import draw_dropped
 from nulls_dist.routing.router import Router
@@ -57,13 +57,18 @@ def trained(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def reference(trained: Path, corpus: Path) -> dict[str, object]:
-    """Loss, gradient norm and updated parameters of the first step, computed plainly."""
+    """The first step of rows that are placed, computed plainly."""
     first = Checkpoint(step_directory(trained, 1))
     model, router = model_of(first), first.manifest.build_router()
     rows = make_batches(corpus, router, model)
     batch = rows.assemble(
         rows.rank_rows(0, experts=range(model.num_experts), replica=0, num_replicas=1)
     )
+    return plain_step(model, router, batch)
+
+
+def plain_step(model: ModelConfig, router: Router, batch: Microbatch) -> dict[str, object]:
+    """Compute loss, gradient norm and updated parameters of a first step of these rows."""
     dropped = draw_dropped(batch.layout, probability=model.sink_dropout, seed=0, step=0)
     assert (0 < dropped.sum() < len(dropped)) == model.has_sinks
     parameters = {name: value.requires_grad_() for name, value in initial_parameters(model).items()}
@@ -133,8 +138,12 @@ def test_the_gradient_norm_is_that_of_plain_autograd(
 
 
 def test_the_update_is_that_of_clipped_adamw(trained: Path, reference: dict[str, object]) -> None:
-    state = read_state(step_directory(trained, 1))
-    num_experts = nulls_tiny().model.num_experts
+    check_update(trained, reference, nulls_tiny().model.num_experts)
+
+
+def check_update(run_dir: Path, reference: dict[str, object], num_experts: int) -> None:
+    """Compare the weights after the first step with a plain step's parameters."""
+    state = read_state(step_directory(run_dir, 1))
     for name, expected in reference["parameters"].items():
         if ".sinks." in name:
             parts = [state[f"weight/{name}/{expert}"] for expert in range(num_experts)]

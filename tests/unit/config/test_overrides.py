@@ -48,6 +48,14 @@ def test_nothing_else_changes_and_the_preset_stays_as_it_was():
     assert apply_overrides(before, []) == before
 
 
+def test_numbers_of_rows_are_free_of_the_experts_where_documents_are_not_placed():
+    rows = ("train.global_batch_rows=7", "train.eval_rows=5")
+    config = change("parallel.dispatcher=all_to_all", *rows)
+    assert (config.train.global_batch_rows, config.train.eval_rows) == (7, 5)
+    with pytest.raises(ConfigError, match=r"unless parallel\.dispatcher=all_to_all"):
+        change("parallel.dispatcher=local", *rows)
+
+
 def test_the_last_assignment_of_a_field_counts():
     assert change("train.steps=5", "train.steps=6").train.steps == 6
 
@@ -139,6 +147,10 @@ BAD = [
     ("parallel.tp=0", "parallel.tp (0) must be at least 1"),
     ("parallel.tp=3", "parallel.tp (3) must divide model.num_heads (4)"),
     ("parallel.tp=4", "parallel.tp (4) must divide model.num_kv_heads (2)"),
+    (
+        "parallel.dispatcher=alltoall",
+        "parallel.dispatcher ('alltoall') must be one of local, all_to_all",
+    ),
     ("parallel.pp=2", "parallel.pp (2) must be 1: out of scope"),
     ("parallel.sequence_parallel=true", "parallel.sequence_parallel (True) must be false"),
     ("parallel.cp=2", "parallel.cp (2) must be 1: out of scope"),

@@ -1,14 +1,15 @@
 """A dense control takes exactly the batches of the run it is the control of."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from nulls_dist.config.presets import CONTROLS, Control, control_of, nulls_tiny
-from nulls_dist.config.schema import RunConfig
+from nulls_dist.config.schema import DispatcherName, ParallelConfig, RunConfig
 from nulls_dist.data.batches import Microbatch
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.parallel.topology import resolve_topology
@@ -38,19 +39,17 @@ def batches_of(config: RunConfig, corpus: Corpus, *, world_size: int) -> list[Mi
             allow_new_corpus=False,
         )
         stream = run.batches(seed=3, rows_per_step=config.train.global_batch_rows)
-        place = {"experts": topology.local_experts, "replica": topology.edp_rank}
-        for step in range(STEPS):
-            rows = stream.rank_rows(step, **place, num_replicas=topology.edp)
-            batches.append(stream.assemble(rows))
+        batches += [stream.assemble(run.rank_rows(stream, step)) for step in range(STEPS)]
     return batches
 
 
+@pytest.mark.parametrize("dispatcher", get_args(DispatcherName))
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_every_rank_trains_on_the_same_tokens_of_the_same_sources(
-    kind: Control, world_size: int, corpus: Corpus
+    kind: Control, world_size: int, dispatcher: DispatcherName, corpus: Corpus
 ) -> None:
-    config = nulls_tiny()
+    config = replace(nulls_tiny(), parallel=ParallelConfig(dispatcher=dispatcher))
     with_sinks = batches_of(config, corpus, world_size=world_size)
     control = batches_of(control_of(config, kind), corpus, world_size=world_size)
     assert len(with_sinks) == STEPS * world_size
