@@ -14,7 +14,7 @@ from nulls_dist.cli import CommandParser, run_command
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, read_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess, read_launch
 from nulls_dist.config.overrides import apply_overrides
-from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.config.presets import CONTROLS, PRESETS, control_of, load_preset
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
 from nulls_dist.config.step_range import parse_step_range
 from nulls_dist.parallel.topology import resolve_topology
@@ -30,6 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
             "python -m nulls_dist.pretrain --preset nulls_tiny --data corpus --run-dir run",
             "torchrun --nproc-per-node 2 -m nulls_dist.pretrain --preset nulls_demo "
             "--data corpus --run-dir run --set train.steps=600",
+            "python -m nulls_dist.pretrain --preset nulls_tiny --control active --data corpus "
+            "--run-dir run-control",
             "sbatch slurm/pretrain_1b.sh",
         ),
     )
@@ -45,6 +47,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="auto|none|CKPT",
         help="auto continues the run directory (default); none demands an unused one; a "
         "checkpoint is continued in an unused one",
+    )
+    parser.add_argument(
+        "--control",
+        choices=CONTROLS,
+        help="train the run's dense control instead, on the same batches: a transformer without "
+        "sinks, its MLPs as wide as what serves one token (active: backbone and active sinks) or "
+        "as the whole (total: backbone and all sinks); applied after --set",
     )
     parser.add_argument("--seed", type=int, default=0, help="of initial values and data order")
     parser.add_argument(
@@ -77,6 +86,8 @@ def main(argv: Sequence[str]) -> None:
     with stop_request() as stop:
         args = build_parser().parse_args(argv)
         config = replace(apply_overrides(load_preset(args.preset), args.overrides), seed=args.seed)
+        if args.control:
+            config = control_of(config, args.control)
         deepspeed_file = (
             read_deepspeed_file(args.ds_config) if args.ds_config else DEFAULT_FILE_CONTENT
         )

@@ -45,11 +45,12 @@ class ModelConfig:
     num_backbone: int
     """Neurons per MLP that serve every token."""
     num_experts: int
-    """Blocks the sink pool is cut into; a source lives in one of them."""
+    """Blocks the sink pool is cut into; a source lives in one of them. Each gives equally many rows
+    to every step, also in a model without sinks."""
     num_sinks: int
-    """Sink neurons per expert and layer."""
+    """Sink neurons per expert and layer; 0 makes an ordinary transformer, without sinks."""
     num_active: int
-    """Sink neurons per source and layer."""
+    """Sink neurons per source and layer; 0 where num_sinks is."""
     context_length: int
     """Tokens per row."""
     vocab_size: int = VOCAB_OF_CORPUS
@@ -72,7 +73,7 @@ class ModelConfig:
             "model",
             (
                 *("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_dim"),
-                *("num_backbone", "num_experts", "num_sinks", "num_active"),
+                *("num_backbone", "num_experts"),
             ),
         )
         _check(self.head_dim % 2 == 0, f"model.head_dim ({self.head_dim}) must be even (rotary)")
@@ -92,16 +93,7 @@ class ModelConfig:
             self.router in get_args(RouterKind),
             f"model.router ({self.router!r}) must be one of {', '.join(get_args(RouterKind))}",
         )
-        if self.router == "stratified":
-            _check(
-                self.num_sinks % self.num_active == 0,
-                f"model.num_active ({self.num_active}) must divide model.num_sinks "
-                f"({self.num_sinks}): one sink is drawn from each of num_active equal strata",
-            )
-        _check(
-            0 <= self.sink_dropout < 1,
-            f"model.sink_dropout ({self.sink_dropout}) must be in [0, 1)",
-        )
+        self._check_sinks()
         _check(
             self.context_length >= 2,
             f"model.context_length ({self.context_length}) must be at least 2",
@@ -109,6 +101,41 @@ class ModelConfig:
         _check(self.vocab_size >= 0, f"model.vocab_size ({self.vocab_size}) must not be negative")
         for name in ("rope_theta", "norm_eps", "init_std"):
             _check(getattr(self, name) > 0, f"model.{name} ({getattr(self, name)}) must be above 0")
+
+    def _check_sinks(self) -> None:
+        for name in ("num_sinks", "num_active"):
+            value = getattr(self, name)
+            _check(value >= 0, f"model.{name} ({value}) must not be negative")
+        _check(
+            (self.num_sinks > 0) == (self.num_active > 0),
+            f"model.num_sinks ({self.num_sinks}) and model.num_active ({self.num_active}) must "
+            "both be above 0, or both 0 for a model without sinks",
+        )
+        _check(
+            0 <= self.sink_dropout < 1,
+            f"model.sink_dropout ({self.sink_dropout}) must be in [0, 1)",
+        )
+        _check(
+            self.has_sinks or self.sink_dropout == 0,
+            f"model.sink_dropout ({self.sink_dropout}) must be 0 in a model without sinks "
+            "(model.num_sinks is 0)",
+        )
+        if self.has_sinks and self.router == "stratified":
+            _check(
+                self.num_sinks % self.num_active == 0,
+                f"model.num_active ({self.num_active}) must divide model.num_sinks "
+                f"({self.num_sinks}): one sink is drawn from each of num_active equal strata",
+            )
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether there is a sink pool; without one the model is an ordinary transformer."""
+        return self.num_sinks > 0
+
+    @property
+    def sink_experts(self) -> range:
+        """Experts that hold sinks: all of them, or none in a model without sinks."""
+        return range(self.num_experts if self.has_sinks else 0)
 
     @property
     def sink_init_std(self) -> float:

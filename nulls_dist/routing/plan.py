@@ -80,10 +80,10 @@ def build_plan(
         )
         first_rows = slots * spec.num_sinks
         rows[:, routed] = router.active_sinks(source_ids) + first_rows[:, None]
-    keep = np.broadcast_to(routed[None, :, None], shape)
+    keep = np.broadcast_to(routed[None, :, None], shape).copy()
     return SinkPlan(
         rows=torch.from_numpy(rows.reshape(spec.num_layers, -1)),
-        keep=torch.from_numpy(np.ascontiguousarray(keep).reshape(spec.num_layers, -1)),
+        keep=torch.from_numpy(keep.reshape(spec.num_layers, -1)),
         ends=torch.from_numpy(layout.ends),
         num_active=spec.num_active,
     )

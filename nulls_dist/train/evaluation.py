@@ -24,12 +24,14 @@ class StateEvaluator(Hook):
     """Evaluates the same rows of the training corpus every time it is called.
 
     The rows are documents the model trains on: the distance between "on" and "off" tells how much
-    of them lives in the sinks, not how well the model generalises.
+    of them lives in the sinks, not how well the model generalises. A model without sinks is always
+    "off".
     """
 
     def __init__(self, run: Run) -> None:
         """Choose `train.eval_rows` rows and keep this rank's share of them."""
         self._run = run
+        self._states = STATES if run.config.model.has_sinks else ("off",)
         self._donors = _sources_by_expert(run)
         batches = run.batches(
             seed=run.config.seed + _EVAL_SEED_OFFSET, rows_per_step=run.config.train.eval_rows
@@ -50,7 +52,7 @@ class StateEvaluator(Hook):
         """Return "eval/loss_STATE_nats" for every state, equal on all ranks."""
         engine.eval()
         metrics = {}
-        for state in STATES:
+        for state in self._states:
             total, count = 0.0, 0
             for batch in self._microbatches:
                 inputs = to_device(

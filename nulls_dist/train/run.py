@@ -66,9 +66,8 @@ class Run:
         """Return the rows of a step, from 0, that this rank takes."""
         topology = self.groups.topology
         if not self.is_placed:
-            place = topology.edp_rank * topology.ep + topology.ep_rank
             return batches.rank_rows(
-                step, experts=range(1), replica=place, num_replicas=topology.dp
+                step, experts=range(1), replica=topology.dp_rank, num_replicas=topology.dp
             )
         return batches.rank_rows(
             step,
@@ -192,7 +191,7 @@ def check_same_model(wanted: ModelConfig, saved: ModelConfig, where: Path) -> No
         if name != "sink_dropout" and getattr(wanted, name) != getattr(saved, name):
             raise ConfigError(
                 f"model.{name} ({getattr(wanted, name)}) differs from the checkpoint {where} "
-                f"({getattr(saved, name)}); resume with the same preset and overrides"
+                f"({getattr(saved, name)}); resume with the same preset, --control and overrides"
             )
 
 

@@ -39,7 +39,8 @@ def standard_hooks(
 
         if train.eval_every:
             add(StateEvaluator(run))
-            add(SinkLoad(run, device))
+            if run.config.model.has_sinks:
+                add(SinkLoad(run, device))
         if run.groups.topology.rank == 0:
             add(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
             add(ProgressLine(steps=train.steps, first_step=run.first_step))

@@ -113,9 +113,11 @@ BAD = [
         (f"model.{name}=0", f"model.{name} (0) must be at least 1")
         for name in (
             *("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_dim"),
-            *("num_backbone", "num_experts", "num_sinks", "num_active"),
+            *("num_backbone", "num_experts"),
         )
     ),
+    ("model.num_sinks=-8", "model.num_sinks (-8) must not be negative"),
+    ("model.num_active=-8", "model.num_active (-8) must not be negative"),
     *(
         (f"train.{name}=0", f"train.{name} (0) must be at least 1")
         for name in ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows")
@@ -157,6 +159,8 @@ BAD = [
     ("model.num_kv_heads=3", "model.num_kv_heads (3) must divide model.num_heads (4)"),
     ("model.num_active=12", "model.num_active (12) must be a multiple of 8"),
     ("model.hidden_size=60", "model.hidden_size (60) must be a multiple of 8"),
+    ("model.num_sinks=0", "model.num_sinks (0) and model.num_active (8) must both be above 0, or"),
+    ("model.num_active=0", "model.num_sinks (256) and model.num_active (0) must both be above 0,"),
     ("model.num_sinks=250", "model.num_active (8) must divide model.num_sinks (250)"),
     ("optim.decay_fraction=0.99", "optim.decay_fraction (0.99) must not add up to more than 1"),
     ("train.global_batch_rows=7", "train.global_batch_rows (7) must be a multiple of"),
@@ -172,6 +176,15 @@ def test_a_bad_assignment_is_refused_with_field_value_and_rule(assignment, messa
     with pytest.raises(ConfigError) as caught:
         change(assignment)
     assert message in str(caught.value)
+
+
+def test_a_model_without_sinks_needs_no_sink_dropout_and_keeps_its_experts():
+    without = ("model.num_sinks=0", "model.num_active=0")
+    with pytest.raises(ConfigError, match=r"model\.sink_dropout \(0\.3\) must be 0 in a model"):
+        change(*without)
+    model = change(*without, "model.sink_dropout=0").model
+    assert not model.has_sinks
+    assert model.num_experts == 2
 
 
 @pytest.mark.parametrize(
