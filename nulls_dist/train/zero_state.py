@@ -7,7 +7,8 @@ the bf16 optimizer):
    a view of it) and cuts it in equal parts over the group's data-parallel ranks: all ranks for
    dense parameters, the replicas of the experts for sinks.
 2. Where a parameter lies follows from the storage offset of its view.
-3. This rank's float32 part is the optimizer's parameter, and the key of its Adam state.
+3. This rank's float32 part is the optimizer's parameter, and the key of its Adam state; where the
+   optimizer is offloaded, both lie in the host's memory.
 """
 
 from collections.abc import Iterator
