@@ -95,7 +95,10 @@ ZERO1 = {"stage": 1}
             for content, name in (
                 ({"bf16": True}, "bf16"),
                 ({"bf16": {}}, "bf16"),
-                ({"bf16": {"enabled": True, "immediate_grad_update": True}}, "bf16.immediate_grad_update"),
+                (
+                    {"bf16": {"enabled": True, "immediate_grad_update": True}},
+                    "bf16.immediate_grad_update",
+                ),
                 ({"fp16": {"enabled": False, "loss_scale": 0}}, "fp16.loss_scale"),
                 ({"optimizer": {"type": "AdamW", "legacy": True}}, "optimizer.legacy"),
                 ({"optimizer": {"params": {"momentum": 0.9}}}, "optimizer.params.momentum"),
