@@ -16,7 +16,7 @@ from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import load_preset
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.model.memory import count_rank_memory
-from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
+from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.routing.plan import build_plan
@@ -129,25 +129,27 @@ def _train(
         model = build_model(config.model, topology, accelerator.device)
         initialize(model, config.model, topology, config.seed)
         engine = build_engine(model, config, groups, file_content)
-        accumulation = config.train.global_batch_rows // config.train.micro_batch_rows
-        found: dict[str, int] = {}
-        for _ in range(_STEPS):
-            with _saved_bytes(engine.module.parameters()) as saved:
-                for _ in range(accumulation):
-                    _backward(engine, config, layout, accelerator)
-                    found = _held_bytes(engine)
-                    engine.step()
-        return {**found, "saved": saved.peak}
+        return _train_steps(engine, config, layout)
 
 
-def _backward(
-    engine: Any, config: RunConfig, layout: SegmentLayout, accelerator: Accelerator
-) -> None:
+def _train_steps(engine: Any, config: RunConfig, layout: SegmentLayout) -> dict[str, int]:
+    accumulation = config.train.global_batch_rows // config.train.micro_batch_rows
+    found: dict[str, int] = {}
+    for _ in range(_STEPS):
+        with saved_bytes(engine.module.parameters()) as saved:
+            for _ in range(accumulation):
+                _backward(engine, config, layout)
+                found = _held_bytes(engine)
+                engine.step()
+    return {**found, "saved": saved.peak}
+
+
+def _backward(engine: Any, config: RunConfig, layout: SegmentLayout) -> None:
     from nulls_dist.model.gpt import token_losses
     from nulls_dist.model.packed import pack_rows
     from nulls_dist.train.run import router_spec
 
-    model, device = config.model, accelerator.device
+    model, device = config.model, engine.device
     router = Router(router_spec(model, 0), np.zeros(NUM_BUCKETS, dtype=np.uint16))
     plan = build_plan(router, layout, local_experts=range(model.num_experts))
     rows = pack_rows(
@@ -158,7 +160,7 @@ def _backward(
     engine.backward(losses.mean())
 
 
-class _Saved:
+class SavedBytes:
     """Unique storages that autograd keeps, now and at most."""
 
     def __init__(self, ignored: Iterable[Tensor]) -> None:
@@ -189,7 +191,7 @@ class _Saved:
 class _Kept:
     """A tensor in autograd's hands; its end is autograd's letting go."""
 
-    def __init__(self, tensor: Tensor, saved: _Saved) -> None:
+    def __init__(self, tensor: Tensor, saved: SavedBytes) -> None:
         self.tensor = tensor
         self._saved = saved
         saved.enter(tensor)
@@ -199,9 +201,9 @@ class _Kept:
 
 
 @contextmanager
-def _saved_bytes(ignored: Iterable[Tensor]) -> Iterator[_Saved]:
+def saved_bytes(ignored: Iterable[Tensor]) -> Iterator[SavedBytes]:
     """Count what autograd keeps for backward passes inside the block, parameters left out."""
-    saved = _Saved(ignored)
+    saved = SavedBytes(ignored)
     with torch.autograd.graph.saved_tensors_hooks(
         lambda tensor: _Kept(tensor, saved), lambda kept: kept.tensor
     ):
@@ -239,7 +241,9 @@ def _tensors_in(value: Any) -> Iterator[Tensor]:
 
 def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
     return {
-        _place(tensor): tensor.untyped_storage().nbytes() for tensor in tensors if not tensor.is_meta
+        _place(tensor): tensor.untyped_storage().nbytes()
+        for tensor in tensors
+        if not tensor.is_meta
     }
 
 

@@ -48,8 +48,8 @@ class RankMemory:
     optimizer: int
     """On the device: nothing where the optimizer is offloaded."""
     buffers: int
-    """During a backward pass: reduction buckets, the gradient of the logits, the part of the
-    gradient that is not yet summed, the float32 gradient of one sink matrix."""
+    """During a backward pass: reduction buckets, gradients of the logits and of the residual
+    stream, and gradients that are not yet summed: of one matrix, or of a ZeRO-2 partition."""
     activations: int
     """Kept for one backward pass, the logits apart."""
     logits: int
@@ -82,8 +82,7 @@ class _Held:
     sinks: int
     owned: int
     """Whose optimizer state is this rank's."""
-    matrix: int
-    """One sink matrix."""
+    sink_matrix: int
     largest_group: int
     """Owned parameters that one call of the optimizer updates."""
 
@@ -135,7 +134,9 @@ def count_rank_memory(
         weights=held.all * _BYTES[dtype],
         gradients=_gradient_bytes(held, zero.stage, dtype),
         optimizer=0 if offloads else held.owned * _OPTIMIZER_BYTES,
-        buffers=_buffer_bytes(held, zero, dtype, logits=logits, accumulates=accumulates),
+        buffers=_bucket_bytes(zero, dtype)
+        + _working_bytes(held, config, dtype, logits=logits, tp=tp)
+        + (held.owned * _FP32 if dtype == "fp32" and zero.stage > 1 and accumulates else 0),
         activations=activations,
         logits=logits,
         step=0 if offloads else _step_bytes(held, zero, dtype),
@@ -155,7 +156,7 @@ def _count_held(model: ModelConfig, topology: Topology, tp: int) -> _Held:
         dense=dense,
         sinks=sinks,
         owned=dense_owned + sinks_owned,
-        matrix=matrix,
+        sink_matrix=matrix,
         largest_group=max(dense_owned, sink_group),
     )
 
@@ -166,15 +167,20 @@ def _gradient_bytes(held: _Held, stage: int, dtype: DType) -> int:
     return held.all * (_FP32 if dtype == "fp32" else _FP32 + _BYTES[dtype])
 
 
-def _buffer_bytes(
-    held: _Held, zero: ZeroSettings, dtype: DType, *, logits: int, accumulates: bool
-) -> int:
-    buckets = zero.num_buckets * zero.bucket_elements * _BYTES[dtype]
-    if dtype == "fp32":  # ZeRO-2 reduces a microbatch's part apart from the sum so far
-        return buckets + (held.owned * _FP32 if zero.stage > 1 and accumulates else 0)
-    working = held.matrix * _FP32 + logits * _BYTES[dtype] // _FP32
-    sent = zero.bucket_elements * _FP32  # cast to be communicated
-    return working + (buckets + sent if zero.stage > 1 else 0)
+def _bucket_bytes(zero: ZeroSettings, dtype: DType) -> int:
+    if dtype == "bf16" and zero.stage == 1:
+        return 0  # DeepSpeed's bf16 optimizer has none
+    sent = 0 if dtype == "fp32" else zero.bucket_elements * _FP32  # cast to be communicated
+    return zero.num_buckets * zero.bucket_elements * _BYTES[dtype] + sent
+
+
+def _working_bytes(held: _Held, config: RunConfig, dtype: DType, *, logits: int, tp: int) -> int:
+    """Count what a backward pass works on: two residual streams, the logits, one matrix."""
+    model = config.model
+    stream = config.train.micro_batch_rows * model.context_length * model.hidden_size
+    matrix = max(held.sink_matrix, model.vocab_size * model.hidden_size // tp)
+    cast = 0 if dtype == "fp32" else logits * _BYTES[dtype] // _FP32
+    return 2 * stream * _BYTES[dtype] + cast + matrix * _FP32
 
 
 def _step_bytes(held: _Held, zero: ZeroSettings, dtype: DType) -> int:
