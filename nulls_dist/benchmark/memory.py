@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import load_preset
 from nulls_dist.config.schema import RunConfig
+from nulls_dist.model.counts import count_model
 from nulls_dist.model.memory import count_rank_memory
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
@@ -71,7 +71,8 @@ def measure_memory(size: str, *, stage: int, dtype: str) -> dict[str, Any]:
         dtype: fp32 or bf16.
 
     Returns:
-        "predicted" and "measured" bytes by kind, their "largest_error" as a share.
+        "predicted" and "measured" bytes by kind, their "largest_error" as a share; beside them the
+        case.
     """
     preset, overrides = SIZES[size]
     config = apply_overrides(load_preset(preset), [*overrides, f"train.dtype={dtype}"])
@@ -93,6 +94,8 @@ def measure_memory(size: str, *, stage: int, dtype: str) -> dict[str, Any]:
     errors = [abs(predicted[name] / measured[name] - 1) for name in measured]
     return {
         "size": size,
+        "parameters": count_model(config.model).parameters,
+        "tokens": layout.num_tokens,
         "zero_stage": stage,
         "dtype": dtype,
         "predicted": predicted,
@@ -170,6 +173,7 @@ class SavedBytes:
         self._ignored = {_place(tensor) for tensor in ignored}
 
     def enter(self, tensor: Tensor) -> None:
+        """Count a tensor that autograd takes."""
         place = _place(tensor)
         if place in self._ignored:
             return
@@ -179,6 +183,7 @@ class SavedBytes:
             self.peak = max(self.peak, self._now)
 
     def leave(self, tensor: Tensor) -> None:
+        """Count a tensor that autograd lets go."""
         place = _place(tensor)
         if place in self._ignored:
             return

@@ -15,7 +15,8 @@ tensor parallelism. Per layer, kept from the forward to the backward pass:
 | sinks | 4 T A a + 3 S A D a | gate, up, SiLU, product; the gathered neurons |
 
 Once: the final norm and the projection's input, the rotary angles, and the logits: their float32
-softmax, 4 T V / t. With recomputation only every layer's input, T D a, is kept, and one layer at a time as above.
+softmax, 4 T V / t. With recomputation only every layer's input, T D a, is kept, and one layer at a
+time as above.
 
 Sinks, their gradients and their states are replicated over tensor parallelism.
 """

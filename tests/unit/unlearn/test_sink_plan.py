@@ -93,7 +93,7 @@ def test_the_table_for_a_person(corpus, capsys):
         (
             [*SMALL, "--sources=9", "--world-size=3"],
             USAGE,
-            "must be a multiple of 6: 2 experts times 3",
+            "must be a multiple of 6: 2 experts",
         ),
         (
             [*SMALL, "--sources=9", "--set=model.num_active=24"],
