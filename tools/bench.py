@@ -60,7 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--work", type=Path, default=Path("bench-topologies"), help="new directory for the runs"
         )
-    for each in (sinks, deletion, large, parity, resume):
+    memory = names.add_parser(
+        "memory", help="the memory model against tensors held in a run on one process (a minute)"
+    )
+    for each in (sinks, deletion, large, parity, resume, memory):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -99,6 +102,11 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_elastic(args.work)
         return result, format_elastic(result)
+    if args.name == "memory":
+        from nulls_dist.benchmark.memory import bench_memory, format_memory
+
+        result = bench_memory()
+        return result, format_memory(result)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))

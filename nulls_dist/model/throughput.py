@@ -1,0 +1,68 @@
+"""Expected speed on a named GPU: a model with stated assumptions, never a measurement.
+
+A step takes the time of its matrix products at an assumed share of the peak, plus the time to
+stream the optimizer's state at an assumed share of the memory bandwidth. Communication, waiting for
+data and evaluation are not counted.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from nulls_dist.config.schema import RunConfig
+from nulls_dist.model.counts import count_model
+from nulls_dist.parallel.topology import Topology
+
+COMPUTE_EFFICIENCY: Final = 0.40
+"""Assumed share of the peak that training reaches; large dense models report 0.35 to 0.5."""
+BANDWIDTH_EFFICIENCY: Final = 0.70
+"""Assumed share of the memory bandwidth that elementwise kernels reach."""
+_ADAM_BYTES: Final = 16 * 4
+"""Moved per owned parameter: torch's kernels over float32 lists read or write 16 values."""
+_RECOMPUTED: Final = 4 / 3
+"""Forward twice and backward, over forward and backward."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gpu:
+    """Data-sheet values of one GPU."""
+
+    name: str
+    bf16_flops_per_s: float
+    """Dense bf16 peak of the tensor cores."""
+    bytes_per_s: float
+    """Peak memory bandwidth."""
+    memory_bytes: int
+
+
+GPUS: Final = {
+    # NVIDIA H200 Tensor Core GPU data sheet, SXM: 1,979 TFLOPS with sparsity, half without.
+    "h200": Gpu(name="h200", bf16_flops_per_s=989e12, bytes_per_s=4.8e12, memory_bytes=141 * 10**9),
+    # NVIDIA H100 Tensor Core GPU data sheet, SXM.
+    "h100": Gpu(name="h100", bf16_flops_per_s=989e12, bytes_per_s=3.35e12, memory_bytes=80 * 10**9),
+    # NVIDIA A100 Tensor Core GPU data sheet, 80 GB SXM.
+    "a100": Gpu(
+        name="a100", bf16_flops_per_s=312e12, bytes_per_s=2.039e12, memory_bytes=80 * 10**9
+    ),
+}
+
+
+def expect_tokens_per_s(
+    config: RunConfig, topology: Topology, gpu: Gpu, *, recompute: bool = False
+) -> float:
+    """Return the expected tokens per second of the whole run in bf16.
+
+    Args:
+        config: vocabulary resolved.
+        topology: of the run.
+        gpu: one per rank.
+        recompute: whether layers are recomputed in the backward pass.
+    """
+    counts = count_model(config.model)
+    tokens = config.train.global_batch_rows * config.model.context_length
+    flops = tokens * counts.flops_per_token / (topology.dp * topology.tp)
+    flops *= _RECOMPUTED if recompute else 1.0
+    sinks = counts.sink_parameters / topology.ep / topology.edp
+    owned = counts.backbone_parameters / (topology.dp * topology.tp) + sinks
+    compute_s = flops / (gpu.bf16_flops_per_s * COMPUTE_EFFICIENCY)
+    update_s = owned * _ADAM_BYTES / (gpu.bytes_per_s * BANDWIDTH_EFFICIENCY)
+    return tokens / (compute_s + update_s)
