@@ -19,7 +19,7 @@ from nulls_dist.config.presets import CONTROLS, PRESETS, control_of, load_preset
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.config.step_range import parse_step_range
 from nulls_dist.errors import ConfigError
-from nulls_dist.model.throughput import GPUS
+from nulls_dist.parallel.gpus import GPUS
 from nulls_dist.train.signals import stop_request
 
 

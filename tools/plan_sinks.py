@@ -10,7 +10,7 @@ from nulls_dist.cli import CommandParser, positive_int, run_command
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, read_deepspeed_file
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS, load_preset
-from nulls_dist.model.throughput import GPUS
+from nulls_dist.parallel.gpus import GPUS
 
 
 def build_parser() -> ArgumentParser:

@@ -5,11 +5,11 @@ stream the optimizer's state at an assumed share of the memory bandwidth. Commun
 data and evaluation are not counted.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.model.counts import count_model
+from nulls_dist.parallel.gpus import Gpu
 from nulls_dist.parallel.topology import Topology
 
 COMPUTE_EFFICIENCY: Final = 0.40
@@ -20,30 +20,6 @@ _ADAM_BYTES: Final = 16 * 4
 """Moved per owned parameter: torch's kernels over float32 lists read or write 16 values."""
 _RECOMPUTED: Final = 4 / 3
 """Forward twice and backward, over forward and backward."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gpu:
-    """Data-sheet values of one GPU."""
-
-    name: str
-    bf16_flops_per_s: float
-    """Dense bf16 peak of the tensor cores."""
-    bytes_per_s: float
-    """Peak memory bandwidth."""
-    memory_bytes: int
-
-
-GPUS: Final = {
-    # NVIDIA H200 Tensor Core GPU data sheet, SXM: 1,979 TFLOPS with sparsity, half without.
-    "h200": Gpu(name="h200", bf16_flops_per_s=989e12, bytes_per_s=4.8e12, memory_bytes=141 * 10**9),
-    # NVIDIA H100 Tensor Core GPU data sheet, SXM.
-    "h100": Gpu(name="h100", bf16_flops_per_s=989e12, bytes_per_s=3.35e12, memory_bytes=80 * 10**9),
-    # NVIDIA A100 Tensor Core GPU data sheet, 80 GB SXM.
-    "a100": Gpu(
-        name="a100", bf16_flops_per_s=312e12, bytes_per_s=2.039e12, memory_bytes=80 * 10**9
-    ),
-}
 
 
 def expect_tokens_per_s(

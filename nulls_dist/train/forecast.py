@@ -11,9 +11,9 @@ from nulls_dist.model.memory import count_rank_memory
 from nulls_dist.model.throughput import (
     BANDWIDTH_EFFICIENCY,
     COMPUTE_EFFICIENCY,
-    Gpu,
     expect_tokens_per_s,
 )
+from nulls_dist.parallel.gpus import Gpu
 from nulls_dist.parallel.topology import Topology
 
 _WEIGHT_BYTES: Final = {"fp32": 4, "bf16": 2}
@@ -132,8 +132,8 @@ def check_fits(forecast: dict[str, Any]) -> None:
     ]
     train, degrees = forecast["config"]["train"], forecast["topology"]
     raise RefusedError(
-        f"--gpu {gpu['name']}: a rank needs {peak / 1e9:.1f} GB, above its "
-        f"{gpu['memory_bytes'] / 1e9:.1f} GB; fits: {', '.join(fitting) or 'no variant'}. "
+        f"--gpu: a rank needs {peak / 1e9:.1f} GB, above the "
+        f"{gpu['memory_bytes'] / 1e9:.1f} GB of {gpu['name']}; fits: {', '.join(fitting) or 'no variant'}. "
         f"Otherwise lower train.micro_batch_rows ({train['micro_batch_rows']}), or raise "
         f"parallel.ep ({degrees['ep']}) and the world size ({degrees['dp'] * degrees['tp']})"
     )

@@ -8,8 +8,8 @@ from nulls_dist.config.deepspeed import settle_deepspeed_file, zero_settings
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
 from nulls_dist.data.format import MANIFEST_FILE, read_manifest
 from nulls_dist.errors import ConfigError
-from nulls_dist.model.throughput import GPUS
 from nulls_dist.parallel.accelerator import select_accelerator
+from nulls_dist.parallel.gpus import GPUS
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.forecast import forecast_run
 from nulls_dist.train.job import resolve_dtype

@@ -4,7 +4,8 @@ import pytest
 
 from nulls_dist.config.presets import load_preset
 from nulls_dist.model.counts import count_model
-from nulls_dist.model.throughput import GPUS, expect_tokens_per_s
+from nulls_dist.model.throughput import expect_tokens_per_s
+from nulls_dist.parallel.gpus import GPUS
 from nulls_dist.parallel.topology import Topology
 
 

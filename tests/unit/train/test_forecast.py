@@ -76,7 +76,7 @@ def test_a_run_is_forecast_for_a_world_and_a_gpu_that_are_not_here(capsys):
     assert found["checkpoint_bytes"] == {"weights": 2 * parameters, "full": 14 * parameters}
     flops = found["model"]["flops_per_token"]
     update_s = parameters / 8 * 64 / (4.8e12 * 0.7)
-    compute_s = 512 * 1024 * flops / 8 / (989e12 * 0.4)
+    compute_s = 512 * 1024 * flops / 8 / (989.4e12 * 0.4)
     assert found["expected"]["tokens_per_s"] == pytest.approx(512 * 1024 / (compute_s + update_s))
     assert "not a measurement" in found["expected"]["note"]
 
@@ -103,7 +103,7 @@ def test_a_run_that_does_not_fit_is_refused_after_the_table_with_what_would_fit(
     options = ["--gpu=a100", "--world-size=2", "--set=train.micro_batch_rows=64"]
     with pytest.raises(RefusedError) as caught:
         main(["--preset", "nulls_1b", *NOWHERE, *options])
-    assert "--gpu a100: a rank needs" in str(caught.value)
+    assert "--gpu: a rank needs" in str(caught.value)
     assert "above its 80.0 GB; fits: ZeRO-1 with recomputation, ZeRO-2 with" in str(caught.value)
     assert "train.micro_batch_rows (64)" in str(caught.value)
     assert "peak per rank" in capsys.readouterr().out

@@ -113,7 +113,7 @@ def test_the_table_for_a_person(corpus, capsys):
         (
             ["--preset=nulls_7b", "--sources=99", "--gpu=h100"],
             REFUSED,
-            "--gpu h100: a rank needs",
+            "--gpu: a rank needs",
         ),
     ],
 )
