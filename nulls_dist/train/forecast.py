@@ -133,8 +133,8 @@ def check_fits(forecast: dict[str, Any]) -> None:
     train, degrees = forecast["config"]["train"], forecast["topology"]
     raise RefusedError(
         f"--gpu: a rank needs {peak / 1e9:.1f} GB, above the "
-        f"{gpu['memory_bytes'] / 1e9:.1f} GB of {gpu['name']}; fits: {', '.join(fitting) or 'no variant'}. "
-        f"Otherwise lower train.micro_batch_rows ({train['micro_batch_rows']}), or raise "
+        f"{gpu['memory_bytes'] / 1e9:.1f} GB of {gpu['name']}; fits: "
+        f"{', '.join(fitting) or 'no variant'}. Otherwise lower train.micro_batch_rows ({train['micro_batch_rows']}), or raise "
         f"parallel.ep ({degrees['ep']}) and the world size ({degrees['dp'] * degrees['tp']})"
     )
 
