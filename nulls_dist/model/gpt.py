@@ -1,7 +1,7 @@
 """Build the model on a device and give it its initial values."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
@@ -10,12 +10,33 @@ from torch import Tensor, nn
 
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig
 from nulls_dist.initial_values import initial_rows
+from nulls_dist.model.chunked_loss import chunked_cross_entropy, tokens_per_chunk
 from nulls_dist.model.layer import RMSNorm, layer_spec, megatron_config
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import Topology
 
 _SINK: Final = re.compile(r"decoder\.layers\.\d+\.mlp\.sinks\.(gate|up|down)")
 _RESIDUAL: Final = re.compile(r".*\.(linear_proj|linear_fc2)\.weight")
+
+
+class ChunkedLossGPT(GPTModel):  # type: ignore[misc]
+    """Megatron's model; the loss is computed without the logits of all tokens."""
+
+    def _postprocess(self, hidden_states: Tensor, **inputs: Any) -> Tensor:
+        """Return (1, T) losses, or logits where there are no labels."""
+        labels = inputs["labels"]
+        if labels is None or self.config.tensor_model_parallel_size > 1:
+            # A vocabulary cut over ranks has Megatron's vocab_parallel_cross_entropy.
+            logits_or_losses: Tensor = super()._postprocess(hidden_states, **inputs)
+            return logits_or_losses
+        tied = self.share_embeddings_and_output_weights
+        output = self.embedding.word_embeddings if tied else self.output_layer
+        return chunked_cross_entropy(
+            hidden_states.squeeze(1),
+            output.weight,
+            labels.squeeze(0),
+            chunk_tokens=tokens_per_chunk(self.vocab_size),
+        )[None]
 
 
 def build_model(config: ModelConfig, topology: Topology, device: torch.device) -> GPTModel:
@@ -33,7 +54,7 @@ def build_model(config: ModelConfig, topology: Topology, device: torch.device) -
         layer_specs=[layer_spec()] * config.num_layers, layer_norm=RMSNorm
     )
     with torch.device(device), quiet_libraries():
-        return GPTModel(
+        return ChunkedLossGPT(
             megatron_config(config, topology),
             block,
             vocab_size=config.vocab_size,

@@ -1,0 +1,87 @@
+"""Cross-entropy of the output layer, a chunk of tokens at a time: no logits of all tokens.
+
+Dimensions: T tokens, C tokens per chunk, D model dim, V vocabulary.
+
+The logits are by far the largest activation of a small model with a large vocabulary. Here they
+exist for one chunk at a time and are computed again in the backward pass, one product in four
+more. torch's own `functional.linear_cross_entropy` (2.13) rounds the losses of bf16 inputs to
+bf16, and adds the gradient of the weight up in it.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_CHUNK_BYTES: Final = 256 << 20
+"""Of float32 logits; large enough that passes over the weight and its gradient cost little."""
+
+
+def tokens_per_chunk(vocab_size: int) -> int:
+    """Return C, as many tokens as fit the memory that a chunk may take."""
+    return max(1, _CHUNK_BYTES // (4 * vocab_size))
+
+
+def chunked_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int
+) -> Tensor:
+    """Return the negative log-likelihood of every target.
+
+    Products are made in the dtype of the inputs; softmax, losses and the sum of the weight's
+    gradient over chunks are float32.
+
+    Args:
+        hidden: (T, D) what the last layer says.
+        weight: (V, D) of the output layer, same dtype.
+        targets: (T,) int64.
+        chunk_tokens: C.
+
+    Returns:
+        (T,) float32 nats.
+    """
+    losses: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, targets, chunk_tokens
+    )
+    return losses
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """-log softmax(hidden @ weight.T)[target]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_tokens: int
+    ) -> Tensor:
+        normalizers = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        losses = torch.empty_like(normalizers)
+        for chunk in _chunks(len(hidden), chunk_tokens):
+            logits = (hidden[chunk] @ weight.T).float()
+            normalizers[chunk] = logits.logsumexp(-1)
+            chosen = logits.gather(-1, targets[chunk, None]).squeeze(-1)
+            losses[chunk] = normalizers[chunk] - chosen
+        ctx.save_for_backward(hidden, weight, targets, normalizers)
+        ctx.chunk_tokens = chunk_tokens
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Use d loss / d logits = softmax - onehot(target)."""
+        hidden, weight, targets, normalizers = ctx.saved_tensors
+        (grad,) = grads
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        for chunk in _chunks(len(hidden), ctx.chunk_tokens):
+            errors = (hidden[chunk] @ weight.T).float()
+            errors.sub_(normalizers[chunk, None]).exp_()
+            errors.scatter_add_(-1, targets[chunk, None], -errors.new_ones(len(errors), 1))
+            scaled = errors.mul_(grad[chunk, None]).to(hidden.dtype)
+            grad_hidden[chunk] = scaled @ weight
+            grad_weight += scaled.T @ hidden[chunk]
+        return grad_hidden, grad_weight.to(weight.dtype), None, None
+
+
+def _chunks(num_tokens: int, size: int) -> Iterator[slice]:
+    return (slice(begin, begin + size) for begin in range(0, num_tokens, size))
