@@ -91,7 +91,7 @@ def create_adam_state(optimizer: Any, step: int) -> None:
             state = optimizer.optimizer.state[master]
             state.clear()
             if step:
-                state["step"] = torch.tensor(float(step))
+                state["step"] = torch.tensor(float(step), device=master.device)  # fused AdamW's
                 for kind in OPTIMIZER_KINDS[1:]:
                     state[kind] = torch.zeros_like(master, requires_grad=False)
 
