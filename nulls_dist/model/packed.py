@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
+from torch.nn import functional
 
+from nulls_dist.parallel.accelerator import pin_memory
 from nulls_dist.routing.plan import SinkPlan
 from nulls_dist.segments import SegmentLayout
 
@@ -45,9 +47,10 @@ def pack_rows(
         rope_theta: base of the rotary frequencies.
         device: where the model runs.
     """
-    ends = plan.ends
-    starts_and_ends = torch.cat([ends.new_zeros(1), ends]).to(device)
+    plan = plan.to(device)
+    starts_and_ends = functional.pad(plan.ends, (1, 0))
     longest = max(layout.lengths)
+    positions = pin_memory(torch.from_numpy(layout.position_ids), device)
     return PackedRows(
         cu_seqlens_q=starts_and_ends,
         cu_seqlens_kv=starts_and_ends,
@@ -55,9 +58,9 @@ def pack_rows(
         max_seqlen_kv=longest,
         lengths=layout.lengths,
         rotary=rotary_angles(
-            torch.from_numpy(layout.position_ids).to(device), head_dim=head_dim, theta=rope_theta
+            positions.to(device, non_blocking=True), head_dim=head_dim, theta=rope_theta
         ),
-        plan=plan.to(device),
+        plan=plan,
     )
 
 

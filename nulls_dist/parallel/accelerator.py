@@ -48,3 +48,14 @@ def select_accelerator(local_rank: int) -> Accelerator:
 def has_varlen_attention(query: Tensor) -> bool:
     """Say whether flash attention over packed documents runs on this tensor's device and dtype."""
     return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
+
+
+def pin_memory(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a host tensor in memory that the device can copy from while the host goes on.
+
+    A CPU reads every memory: the tensor is returned as it is.
+    """
+    if device.type != "cuda":
+        return tensor
+    with torch.cuda.device(device):  # a new thread's current device is the first one
+        return tensor.pin_memory()

@@ -3,13 +3,13 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.errors import NullsError
 from nulls_dist.train.checkpointing import save_checkpoint
 from nulls_dist.train.hooks import Hook, StepEvent
+from nulls_dist.train.inputs import HostBatch
 from nulls_dist.train.run import Run
 from nulls_dist.train.schedule import learning_rate
 from nulls_dist.train.signals import StopRequest
@@ -19,12 +19,23 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    run: Run, engine: Any, stop: StopRequest, hooks: Sequence[Hook]
+    run: Run,
+    engine: Any,
+    prepared: Iterator[list[HostBatch]],
+    stop: StopRequest,
+    hooks: Sequence[Hook],
 ) -> Literal["done", "stopped"]:
     """Train from the run's first step to its last.
 
     A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
     request; a run without a step left writes what it loaded, for the ranks it has now.
+
+    Args:
+        run: the run.
+        engine: the DeepSpeed engine.
+        prepared: this rank's microbatches of every step that is left.
+        stop: set by a signal.
+        hooks: told of every step and checkpoint.
 
     Returns:
         "stopped" when a signal ended the run early.
@@ -33,15 +44,13 @@ def fit(
         NullsError: the loss or the gradient is not finite.
     """
     train = run.config.train
-    stream = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
     for step in range(run.first_step, train.steps):
         started = time.monotonic()
-        batches = _microbatches(run, stream, step)
+        batches = next(prepared)  # returns at once, unless the data are slower than the model
         result = train_step(
             run,
             engine,
             batches,
-            step=step,
             learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
             stop_requested=stop.requested,
         )
@@ -51,7 +60,7 @@ def fit(
         event = StepEvent(
             step=done,
             is_last=is_last,
-            batches=batches,
+            batches=[batch.microbatch for batch in batches],
             metrics=_step_metrics(run, result, done, time.monotonic() - started),
             engine=engine,
         )
@@ -67,18 +76,6 @@ def fit(
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
         save_checkpoint(run, engine, run.first_step)
     return "done"
-
-
-def _microbatches(run: Run, stream: GlobalBatches, step: int) -> list[Microbatch]:
-    topology = run.groups.topology
-    rows = stream.rank_rows(
-        step - run.first_data_step,
-        experts=topology.local_experts,
-        replica=topology.edp_rank,
-        num_replicas=topology.edp,
-    )
-    size = run.config.train.micro_batch_rows
-    return [stream.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
 
 
 def _check_finite(result: StepResult, step: int) -> None:

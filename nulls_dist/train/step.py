@@ -3,29 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
-from nulls_dist.data.batches import Microbatch
 from nulls_dist.model.gpt import token_losses
-from nulls_dist.model.packed import PackedRows, pack_rows
-from nulls_dist.routing.dropout import draw_dropped
-from nulls_dist.routing.plan import build_plan
+from nulls_dist.train.inputs import HostBatch, to_device
 from nulls_dist.train.run import Run
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceBatch:
-    """A microbatch on the device, ready for the model; T tokens."""
-
-    tokens: Tensor
-    targets: Tensor
-    has_target: Tensor
-    """(T,) float32, 1 where the token has a target."""
-    rows: PackedRows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,38 +24,6 @@ class StepResult:
     """Whether any rank was asked to stop."""
 
 
-def to_device(
-    run: Run, batch: Microbatch, device: torch.device, *, dropped: npt.NDArray[np.bool_]
-) -> DeviceBatch:
-    """Route a microbatch and move it to the device.
-
-    Args:
-        run: the run.
-        batch: on the host.
-        device: where to.
-        dropped: (S,) bool, segments that use the backbone alone.
-    """
-    model = run.config.model
-    plan = build_plan(
-        run.router,
-        batch.layout,
-        local_experts=run.groups.topology.local_experts,
-        dropped=dropped,
-    )
-    return DeviceBatch(
-        tokens=torch.from_numpy(batch.tokens).to(device),
-        targets=torch.from_numpy(batch.targets).to(device),
-        has_target=torch.from_numpy(batch.layout.has_target).to(device, torch.float32),
-        rows=pack_rows(
-            batch.layout,
-            plan,
-            head_dim=model.head_dim,
-            rope_theta=model.rope_theta,
-            device=device,
-        ),
-    )
-
-
 def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
     """Return the sums of some numbers over all ranks, in float64."""
     total = torch.tensor(values, dtype=torch.float64, device=device)
@@ -83,9 +34,8 @@ def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
 def train_step(
     run: Run,
     engine: Any,
-    batches: list[Microbatch],
+    batches: list[HostBatch],
     *,
-    step: int,
     learning_rate: float,
     stop_requested: bool,
 ) -> StepResult:
@@ -99,26 +49,19 @@ def train_step(
     Args:
         run: the run.
         engine: the DeepSpeed engine.
-        batches: this rank's microbatches.
-        step: from 0.
+        batches: this rank's microbatches, routed for the step.
         learning_rate: of this step.
         stop_requested: whether this rank was asked to stop.
     """
     device = engine.device
-    local_targets = sum(batch.num_targets for batch in batches)
+    local_targets = sum(batch.microbatch.num_targets for batch in batches)
     targets, stops = sum_over_ranks([local_targets, stop_requested], device)
     scale = run.groups.topology.dp * len(batches) / targets
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
     local_loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in batches:
-        dropped = draw_dropped(
-            batch.layout,
-            probability=run.config.model.sink_dropout,
-            seed=run.config.seed,
-            step=step,
-        )
-        inputs = to_device(run, batch, device, dropped=dropped)
+        inputs = to_device(run, batch, device)
         losses = token_losses(engine, inputs.tokens, inputs.targets, inputs.rows)
         loss_sum = (losses * inputs.has_target).sum()
         engine.backward(loss_sum * scale)
