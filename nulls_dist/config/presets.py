@@ -72,7 +72,7 @@ def nulls_demo() -> RunConfig:
             eval_rows=8,
             dtype="fp32",
         ),
-        optim=OptimConfig(lr=3e-3),
+        optim=OptimConfig(lr=2e-3),
         parallel=ParallelConfig(),
     )
 

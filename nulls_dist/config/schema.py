@@ -141,6 +141,8 @@ class TrainConfig:
     dtype: DType = "auto"
     """Of weights and activations; auto is bf16 on a GPU that has it and fp32 elsewhere. Gradients
     are summed, and the optimizer works, in fp32."""
+    recompute: bool = False
+    """Whether a layer's activations are computed again in the backward pass instead of kept."""
 
     def __post_init__(self) -> None:
         _check_positive(
@@ -211,21 +213,29 @@ class ParallelConfig:
     """Ranks the sink experts are dealt over; LARGEST_EP takes the largest size that divides both
     the world size and the number of experts."""
     tp: int = 1
-    """Tensor parallelism."""
+    """Ranks that share the heads, backbone neurons and vocabulary of every row; sinks and norms are
+    held by each of them."""
     pp: int = 1
     """Pipeline parallelism: out of scope, refused."""
     cp: int = 1
     """Context parallelism: out of scope, refused."""
+    sequence_parallel: bool = False
+    """Sequence parallelism of norms under tp: out of scope, refused."""
 
     def __post_init__(self) -> None:
         _check(self.ep >= 0, f"parallel.ep ({self.ep}) must not be negative")
-        _check(self.tp == 1, f"parallel.tp ({self.tp}) must be 1: not supported by this version")
+        _check_positive(self, "parallel", ("tp",))
         for name, reason in (
             ("pp", "the pool grows with expert parallelism instead"),
             ("cp", "rows are short enough for one rank"),
         ):
             value = getattr(self, name)
             _check(value == 1, f"parallel.{name} ({value}) must be 1: out of scope, {reason}")
+        _check(
+            not self.sequence_parallel,
+            f"parallel.sequence_parallel ({self.sequence_parallel}) must be false: out of scope, "
+            "DeepSpeed would not sum the gradients of the norms over tensor-parallel ranks",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,6 +274,12 @@ class RunConfig:
                 value % self.model.num_experts == 0,
                 f"train.{name} ({value}) must be a multiple of model.num_experts "
                 f"({self.model.num_experts}): every expert gives equally many rows",
+            )
+        for name in ("num_heads", "num_kv_heads", "num_backbone"):
+            value = getattr(self.model, name)
+            _check(
+                value % self.parallel.tp == 0,
+                f"parallel.tp ({self.parallel.tp}) must divide model.{name} ({value})",
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,11 +12,32 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
+from megatron.core.models.gpt.gpt_model import GPTModel
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _CHUNK_BYTES: Final = 256 << 20
 """Of float32 logits; large enough that passes over the weight and its gradient cost little."""
+
+
+class ChunkedLossGPT(GPTModel):  # type: ignore[misc]
+    """Megatron's model; the loss is computed without the logits of all tokens."""
+
+    def _postprocess(self, hidden_states: Tensor, **inputs: Any) -> Tensor:
+        """Return (1, T) losses, or logits where there are no labels."""
+        labels = inputs["labels"]
+        if labels is None or self.config.tensor_model_parallel_size > 1:
+            # A vocabulary cut over ranks has Megatron's vocab_parallel_cross_entropy.
+            logits_or_losses: Tensor = super()._postprocess(hidden_states, **inputs)
+            return logits_or_losses
+        tied = self.share_embeddings_and_output_weights
+        output = self.embedding.word_embeddings if tied else self.output_layer
+        return chunked_cross_entropy(
+            hidden_states.squeeze(1),
+            output.weight,
+            labels.squeeze(0),
+            chunk_tokens=tokens_per_chunk(self.vocab_size),
+        )[None]
 
 
 def tokens_per_chunk(vocab_size: int) -> int:

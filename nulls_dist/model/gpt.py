@@ -1,16 +1,18 @@
 """Build the model on a device and give it its initial values."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.tensor_parallel import set_tensor_model_parallel_attributes
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from torch import Tensor, nn
 
+from nulls_dist.checkpoint.sharding import sharding_of
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig
 from nulls_dist.initial_values import initial_rows
-from nulls_dist.model.chunked_loss import chunked_cross_entropy, tokens_per_chunk
+from nulls_dist.model.chunked_loss import ChunkedLossGPT
 from nulls_dist.model.layer import RMSNorm, layer_spec, megatron_config
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import Topology
@@ -19,27 +21,9 @@ _SINK: Final = re.compile(r"decoder\.layers\.\d+\.mlp\.sinks\.(gate|up|down)")
 _RESIDUAL: Final = re.compile(r".*\.(linear_proj|linear_fc2)\.weight")
 
 
-class ChunkedLossGPT(GPTModel):  # type: ignore[misc]
-    """Megatron's model; the loss is computed without the logits of all tokens."""
-
-    def _postprocess(self, hidden_states: Tensor, **inputs: Any) -> Tensor:
-        """Return (1, T) losses, or logits where there are no labels."""
-        labels = inputs["labels"]
-        if labels is None or self.config.tensor_model_parallel_size > 1:
-            # A vocabulary cut over ranks has Megatron's vocab_parallel_cross_entropy.
-            logits_or_losses: Tensor = super()._postprocess(hidden_states, **inputs)
-            return logits_or_losses
-        tied = self.share_embeddings_and_output_weights
-        output = self.embedding.word_embeddings if tied else self.output_layer
-        return chunked_cross_entropy(
-            hidden_states.squeeze(1),
-            output.weight,
-            labels.squeeze(0),
-            chunk_tokens=tokens_per_chunk(self.vocab_size),
-        )[None]
-
-
-def build_model(config: ModelConfig, topology: Topology, device: torch.device) -> GPTModel:
+def build_model(
+    config: ModelConfig, topology: Topology, device: torch.device, *, recompute: bool = False
+) -> GPTModel:
     """Build a model with unset float32 parameters.
 
     Needs Megatron's groups (`parallel.groups.model_parallel`).
@@ -48,20 +32,28 @@ def build_model(config: ModelConfig, topology: Topology, device: torch.device) -
         config: vocab_size must be resolved.
         topology: decides which sink experts this rank holds.
         device: where parameters live; the meta device allocates nothing.
+        recompute: whether the backward pass computes a layer's activations again.
     """
     assert config.vocab_size != VOCAB_OF_CORPUS, "the vocabulary is known when a model is built"
     block = TransformerBlockSubmodules(
         layer_specs=[layer_spec()] * config.num_layers, layer_norm=RMSNorm
     )
     with torch.device(device), quiet_libraries():
-        return ChunkedLossGPT(
-            megatron_config(config, topology),
+        model = ChunkedLossGPT(
+            megatron_config(config, topology, recompute=recompute),
             block,
             vocab_size=config.vocab_size,
             max_sequence_length=config.context_length,
             position_embedding_type="none",  # DocumentAttention rotates
             share_embeddings_and_output_weights=config.tied_embeddings,
         )
+    for name, parameter in model.named_parameters():
+        sharding = sharding_of(name)
+        if sharding is not None:  # DeepSpeed's gradient norm asks for these attributes
+            set_tensor_model_parallel_attributes(
+                parameter, topology.tp > 1, sharding.dim, sharding.stride
+            )
+    return model
 
 
 def is_sink(name: str) -> bool:
@@ -77,20 +69,22 @@ def initialize(model: GPTModel, config: ModelConfig, topology: Topology, seed: i
         if parameter.dim() == 1:
             parameter.fill_(1.0)
             continue
+        sharding = sharding_of(name)
+        num_rows, width = parameter.shape
+        if sharding is not None:
+            num_rows, width = sharding.shape_of_whole(parameter.shape, topology.tp)
         first_row = first_sink_row if is_sink(name) else 0
-        rows = torch.arange(
-            first_row, first_row + len(parameter), dtype=torch.int64, device=parameter.device
+        values = initial_rows(
+            seed=seed,
+            name=name,
+            rows=torch.arange(first_row, first_row + num_rows, device=parameter.device),
+            width=width,
+            std=initial_std(name, config),
+            dtype=parameter.dtype,
         )
-        parameter.copy_(
-            initial_rows(
-                seed=seed,
-                name=name,
-                rows=rows,
-                width=parameter.size(1),
-                std=initial_std(name, config),
-                dtype=parameter.dtype,
-            )
-        )
+        if sharding is not None:
+            values = sharding.shard(values, topology.tp_rank, topology.tp)
+        parameter.copy_(values)
 
 
 def initial_std(name: str, config: ModelConfig) -> float:

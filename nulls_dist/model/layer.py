@@ -22,6 +22,7 @@ from megatron.core.transformer.transformer_layer import (
 )
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.model.attention import DocumentAttention
@@ -36,11 +37,13 @@ class LayerConfig(TransformerConfig):  # type: ignore[misc]
 
     nulls_model: ModelConfig | None = None
     nulls_topology: Topology | None = None
+    nulls_recompute: bool = False
 
 
-def megatron_config(config: ModelConfig, topology: Topology) -> LayerConfig:
+def megatron_config(config: ModelConfig, topology: Topology, *, recompute: bool) -> LayerConfig:
     """Translate a model configuration into Megatron's terms, every fusion off that needs CUDA."""
     return LayerConfig(
+        tensor_model_parallel_size=topology.tp,
         num_layers=config.num_layers,
         hidden_size=config.hidden_size,
         num_attention_heads=config.num_heads,
@@ -65,6 +68,7 @@ def megatron_config(config: ModelConfig, topology: Topology) -> LayerConfig:
         persist_layer_norm=False,
         nulls_model=config,
         nulls_topology=topology,
+        nulls_recompute=recompute,
     )
 
 
@@ -98,6 +102,15 @@ class NullsLayer(TransformerLayer):  # type: ignore[misc]
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         """Attention, then the MLP, each with its norm and residual."""
         kwargs.pop("dynamic_inference_decode_only", None)
+        if not (self.config.nulls_recompute and torch.is_grad_enabled()):
+            return self._run(*args, **kwargs)
+        # torch's checkpoint: Megatron's own saves the state of a CUDA generator. Nothing is random.
+        output: tuple[Tensor, Any] = checkpoint(
+            self._run, *args, use_reentrant=False, preserve_rng_state=False, **kwargs
+        )
+        return output
+
+    def _run(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         hidden, context = self._forward_attention(*args, **kwargs)
         normalized = self._forward_pre_mlp_layernorm(hidden)
         output, _ = self.mlp(normalized, kwargs["packed_seq_params"], self.layer_number - 1)

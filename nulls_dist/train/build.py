@@ -58,7 +58,9 @@ def build_and_fit(
         checkpoint=checkpoint,
         allow_new_corpus=allow_new_corpus,
     )
-    model = build_model(run.config.model, groups.topology, accelerator.device)
+    model = build_model(
+        run.config.model, groups.topology, accelerator.device, recompute=config.train.recompute
+    )
     initialize(model, run.config.model, groups.topology, config.seed)
     engine = build_engine(model, run.config, groups, deepspeed_file)
     if checkpoint is not None:

@@ -20,7 +20,7 @@ from nulls_dist.checkpoint.fragments import OptimizerFragments
 from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
 from nulls_dist.data.source_table import write_source_table
 from nulls_dist.durable import FileRecord, record_file
-from nulls_dist.model.state import check_weights, model_weights, parameter_sizes
+from nulls_dist.model.state import check_weights, model_weights
 from nulls_dist.train.optimizer_state import load_optimizer, optimizer_tensors
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run
@@ -46,12 +46,12 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     dist.barrier()
-    files = model_weights(engine.module, topology) | optimizer_tensors(engine, topology)
+    files = model_weights(engine.module, run.groups) | optimizer_tensors(engine, topology)
     for name, tensors in files.items():
         write_tensors(partial / name, tensors)
         durable.sync_path(partial / name)  # rank 0 cannot flush what another node has in memory
     records = [record_file(partial, name) for name in sorted(files)]
-    gathered: list[list[FileRecord]] = [[] for _ in range(topology.dp)]
+    gathered: list[list[FileRecord]] = [[] for _ in range(dist.get_world_size())]
     dist.all_gather_object(gathered, records)
     if topology.rank == 0:
         shared = _write_shared_files(run, partial, step)
@@ -117,7 +117,7 @@ def restore(run: Run, engine: Any, checkpoint: Checkpoint) -> None:
     topology = run.groups.topology
     step = checkpoint.manifest.step
     fragments = OptimizerFragments(checkpoint)
-    fragments.check(parameter_sizes(engine.module, topology))
+    fragments.check()
     create_adam_state(engine.optimizer, step)
     load_optimizer(engine, fragments, topology)
     publish_master(engine.optimizer)

@@ -77,6 +77,7 @@ def assemble_run(
         RefusedError: the corpus holds a source that was deleted from the checkpoint.
     """
     model = resolve_model(config.model, corpus)
+    check_vocabulary_divides(model, groups.topology.tp)
     config = replace(config, model=model)
     if checkpoint is None:
         table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
@@ -126,6 +127,20 @@ def resolve_model(model: ModelConfig, corpus: Corpus) -> ModelConfig:
             f"({vocab_size}); set it to {VOCAB_OF_CORPUS} to take the corpus's"
         )
     return model
+
+
+def check_vocabulary_divides(model: ModelConfig, tp: int) -> None:
+    """Refuse a vocabulary that tensor parallelism cannot cut in equal parts.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if model.vocab_size % tp:
+        padded = -(-model.vocab_size // tp) * tp
+        raise ConfigError(
+            f"parallel.tp ({tp}) must divide the vocabulary ({model.vocab_size}); begin the run "
+            f"with model.vocab_size={padded}, whose last rows stay unused"
+        )
 
 
 def router_spec(model: ModelConfig, router_seed: int) -> RouterSpec:

@@ -25,7 +25,10 @@ class StepResult:
 
 
 def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
-    """Return the sums of some numbers over all ranks, in float64."""
+    """Return the sums of some numbers over all ranks, in float64.
+
+    Tensor-parallel ranks train the same rows, so what rows have counts once for each of them.
+    """
     total = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return [float(value) for value in total.tolist()]
@@ -55,8 +58,10 @@ def train_step(
     """
     device = engine.device
     local_targets = sum(batch.microbatch.num_targets for batch in batches)
-    targets, stops = sum_over_ranks([local_targets, stop_requested], device)
-    scale = run.groups.topology.dp * len(batches) / targets
+    topology = run.groups.topology
+    target_sum, stops = sum_over_ranks([local_targets, stop_requested], device)
+    targets = target_sum / topology.tp
+    scale = topology.dp * len(batches) / targets
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
     local_loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -69,7 +74,7 @@ def train_step(
         local_loss += loss_sum.detach()
     (loss_sum_all,) = sum_over_ranks([float(local_loss)], device)
     return StepResult(
-        loss_nats=loss_sum_all / targets,
+        loss_nats=loss_sum_all / target_sum,
         grad_norm=float(engine.get_global_grad_norm() or 0.0),
         num_targets=int(targets),
         stop_requested=stops > 0,

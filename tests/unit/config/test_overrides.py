@@ -134,7 +134,11 @@ BAD = [
     ("optim.grad_clip=-1", "optim.grad_clip (-1.0) must not be negative"),
     ("report.wandb_project=", "report.wandb_project must not be empty"),
     ("parallel.ep=-1", "parallel.ep (-1) must not be negative"),
+    ("parallel.tp=0", "parallel.tp (0) must be at least 1"),
+    ("parallel.tp=3", "parallel.tp (3) must divide model.num_heads (4)"),
+    ("parallel.tp=4", "parallel.tp (4) must divide model.num_kv_heads (2)"),
     ("parallel.pp=2", "parallel.pp (2) must be 1: out of scope"),
+    ("parallel.sequence_parallel=true", "parallel.sequence_parallel (True) must be false"),
     ("parallel.cp=2", "parallel.cp (2) must be 1: out of scope"),
     # Rules across fields.
     ("model.num_kv_heads=3", "model.num_kv_heads (3) must divide model.num_heads (4)"),

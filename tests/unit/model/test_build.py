@@ -55,6 +55,38 @@ def test_initial_values_do_not_depend_on_the_topology(topology: Topology) -> Non
             assert torch.equal(parameter, expected), name
 
 
+def test_tensor_parallel_ranks_start_with_the_shards_of_the_whole_model(
+    topology: Topology,
+) -> None:
+    """Heads, neurons and vocabulary in halves; gate and up of a SwiGLU matrix each in halves."""
+    from nulls_dist.model.gpt import initialize
+
+    config = replace(small_config(), vocab_size=64)
+    whole = dict(build_small_model(config, topology, seed=3).model.named_parameters())
+    half_neurons = config.num_backbone // 2
+    for rank in range(2):
+        half = Topology(dp=1, ep=1, rank=rank, num_experts=2, tp=2)
+        shards = {}
+        for name, values in whole.items():
+            if name.endswith(("word_embeddings.weight", "linear_qkv.weight")):
+                expected = values.chunk(2)[rank]
+            elif name.endswith(("linear_proj.weight", "linear_fc2.weight")):
+                expected = values.chunk(2, dim=1)[rank]
+            elif name.endswith("linear_fc1.weight"):
+                kept = slice(rank * half_neurons, (rank + 1) * half_neurons)
+                gate, up = values.chunk(2)
+                expected = torch.cat([gate[kept], up[kept]])
+            else:
+                expected = values
+            shards[name] = expected
+        model = build_small_model(config, topology).model
+        for name, parameter in model.named_parameters():
+            parameter.data = torch.full_like(shards[name], float("nan"))
+        initialize(model, config, half, seed=3)
+        for name, parameter in model.named_parameters():
+            assert torch.equal(parameter, shards[name]), name
+
+
 def test_initial_values_depend_on_the_seed_and_the_name(topology: Topology) -> None:
     config = small_config()
     one, two = (

@@ -71,11 +71,41 @@ def test_experts_lie_on_neighbouring_ranks():
     ]
 
 
+def test_tensor_parallel_ranks_are_neighbours_and_hold_the_same_experts():
+    config = config_of("parallel.tp=2", "parallel.ep=2")
+    places = [
+        (topology.tp_rank, topology.dp_rank, topology.ep_rank, topology.edp_rank)
+        for topology in (resolve_topology(config, world_size=8, rank=rank) for rank in range(8))
+    ]
+    assert places == [
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (0, 1, 1, 0),
+        (1, 1, 1, 0),
+        (0, 2, 0, 1),
+        (1, 2, 0, 1),
+        (0, 3, 1, 1),
+        (1, 3, 1, 1),
+    ]
+    degrees = resolve_topology(config, world_size=8, rank=0).to_dict()
+    assert degrees == {"dp": 4, "ep": 2, "edp": 2, "tp": 2}
+
+
 @pytest.mark.parametrize(
     ("config", "world_size", "message"),
     [
-        (config_of("parallel.ep=3"), 4, "parallel.ep (3) must divide the world size (4)"),
-        (config_of("parallel.ep=8"), 4, "parallel.ep (8) must divide the world size (4)"),
+        (
+            config_of("parallel.ep=3"),
+            4,
+            "parallel.ep (3) must divide the data-parallel size (world size 4 / parallel.tp 1) (4)",
+        ),
+        (config_of("parallel.ep=8"), 4, "parallel.ep (8) must divide the data-parallel size"),
+        (config_of("parallel.tp=2"), 3, "parallel.tp (2) must divide the world size (3)"),
+        (
+            config_of("parallel.tp=2", "parallel.ep=4"),
+            4,
+            "parallel.ep (4) must divide the data-parallel size (world size 4 / parallel.tp 2) (2)",
+        ),
         (config_of("parallel.ep=3"), 3, "parallel.ep (3) must divide model.num_experts (8)"),
         (config_of("parallel.ep=16"), 16, "parallel.ep (16) must divide model.num_experts (8)"),
         (
