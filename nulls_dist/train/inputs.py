@@ -102,13 +102,14 @@ def training_batches(run: Run, device: torch.device) -> Iterator[Iterator[list[H
     train = run.config.train
     stream = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
     steps = range(run.first_step, train.steps)
-    with prefetch(partial(_step_batches, run, stream, device), steps, ahead=_STEPS_AHEAD) as ready:
+    with prefetch(partial(step_batches, run, stream, device), steps, ahead=_STEPS_AHEAD) as ready:
         yield ready
 
 
-def _step_batches(
+def step_batches(
     run: Run, stream: GlobalBatches, device: torch.device, step: int
 ) -> list[HostBatch]:
+    """Return this rank's microbatches of a step."""
     topology = run.groups.topology
     rows = stream.rank_rows(
         step - run.first_data_step,
