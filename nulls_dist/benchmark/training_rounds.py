@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from tqdm import tqdm
 
 from nulls_dist.benchmark.contestants import (
@@ -35,7 +36,6 @@ ACTIVE: Final = "Llama, active width"
 TARGETS: Final = {DENSE: 3.0, TOTAL: 3.0, ACTIVE: 0.85}
 """Our speed over a peer's, at least; at the layer shape of nulls_1b on one CPU thread."""
 _SAME_LOSS: Final = {"fp32": 1e-4, "bf16": 2e-2}
-_COMMUNICATION: Final = ("gloo:", "nccl:")
 _PARTS: Final = ("data", "forward", "backward", "optimizer", "other")
 
 
@@ -183,5 +183,5 @@ def _communication_s(entry: _Entry, batches: list[HostBatch], device: torch.devi
     return math.fsum(
         event.cpu_time_total * 1e-6
         for event in profile.key_averages()
-        if event.key.startswith(_COMMUNICATION)
+        if event.key.startswith(f"{dist.get_backend()}:")
     )
