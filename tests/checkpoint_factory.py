@@ -61,6 +61,11 @@ def tiny_model(**changes: object) -> ModelConfig:
     return ModelConfig(**(fields | changes))
 
 
+def model_without_sinks() -> ModelConfig:
+    """The same with 40 neurons instead, no sinks."""
+    return tiny_model(num_backbone=40, num_sinks=0, num_active=0, sink_dropout=0.0)
+
+
 def source_rows(titles: Iterable[str]) -> list[dict[str, object]]:
     """One plain source per title, keyed "k-0", "k-1", ... in order."""
     return [{"source_key": f"k-{number}", "title": title} for number, title in enumerate(titles)]
@@ -121,7 +126,7 @@ def build_checkpoint(
     values = torch.Generator().manual_seed(1)
     cuts = random.Random(2)
     _write_part(root, None, backbone_shapes(model), dtype, values, cuts)
-    for expert in range(model.num_experts):
+    for expert in model.sink_experts:
         _write_part(root, expert, sink_shapes(model), dtype, values, cuts)
     write_source_table(root / SOURCES_FILE, list(rows) or numbered_rows())
     tokenizer = write_tokenizer(root / TOKENIZER_FILE)

@@ -59,6 +59,7 @@ _EP2: Final = {"parallel.ep": 2}
 _RECOMPUTE: Final = {"train.recompute": True}
 _BF16: Final = {"train.dtype": "bf16"}
 _ONE_ROW: Final = {"train.micro_batch_rows": 1}
+_SENT: Final = {"parallel.dispatcher": "all_to_all"}
 
 
 def build_topology_corpus(work: Path) -> Path:
@@ -130,6 +131,32 @@ COMBINATIONS: Final = (
     Combination(name="TP2 x EP2", processes=4, settings=_TP2),
     Combination(
         name="TP2 x DP2 ZeRO-2 overlap", processes=4, settings=_TP2 | _EP1, stage=2, overlap=True
+    ),
+    Combination(name="all-to-all", reference="all-to-all", settings=_SENT),
+    Combination(name="all-to-all EP2", reference="all-to-all", processes=2, settings=_SENT),
+    Combination(
+        name="all-to-all EP2 ZeRO-2 overlap recompute",
+        reference="all-to-all",
+        processes=2,
+        settings=_SENT | _RECOMPUTE,
+        stage=2,
+        overlap=True,
+    ),
+    Combination(
+        name="all-to-all DP2 ZeRO-2",
+        reference="all-to-all",
+        processes=2,
+        settings=_SENT | _EP1,
+        stage=2,
+    ),
+    Combination(
+        name="all-to-all EP2 x DP2",
+        reference="all-to-all",
+        processes=4,
+        settings=_SENT | _EP2,
+    ),
+    Combination(
+        name="all-to-all TP2 x EP2", reference="all-to-all", processes=4, settings=_SENT | _TP2
     ),
     Combination(name="bf16", reference="bf16", settings=_BF16),
     Combination(name="bf16 EP2", reference="bf16", processes=2, settings=_BF16),

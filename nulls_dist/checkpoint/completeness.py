@@ -28,7 +28,7 @@ def check_tensors(checkpoint: Checkpoint) -> int:
     """
     model = model_of(checkpoint)
     _check_shapes(BackboneWeights(checkpoint), backbone_shapes(model))
-    sink_files = [sink_weights_file(expert) for expert in range(model.num_experts)]
+    sink_files = [sink_weights_file(expert) for expert in model.sink_experts]
     for file in sink_files:
         _check_shapes(checkpoint.tensors(file), sink_shapes(model))
     weights = {file for file in checkpoint.files if file.startswith(f"{WEIGHTS_DIR}/")}

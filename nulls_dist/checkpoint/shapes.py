@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nulls_dist.checkpoint.format import MANIFEST_FILE, SINK_PARTS, sink_tensor
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig, model_from_dict
-from nulls_dist.errors import ConfigError, IntegrityError
+from nulls_dist.errors import ConfigError, InputError, IntegrityError
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -34,6 +34,21 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
         if wanted != routed:
             raise IntegrityError(f"{place}: {name} is {wanted} in model but {routed} in router")
     return model
+
+
+def check_has_sinks(checkpoint: Checkpoint) -> None:
+    """Refuse a model in which nothing belongs to one source.
+
+    Raises:
+        InputError: it has no sinks.
+        IntegrityError: its configuration is damaged.
+    """
+    if not model_of(checkpoint).has_sinks:
+        raise InputError(
+            f"{checkpoint.root}: the model has no sinks (model.num_sinks is 0), so nothing in it "
+            "belongs to one source and can be deleted, listed or merged; to remove a source, "
+            "retrain the model without it"
+        )
 
 
 def backbone_shapes(model: ModelConfig) -> Shapes:
@@ -75,7 +90,7 @@ def part_shapes(model: ModelConfig) -> dict[ParameterPart, tuple[int, ...]]:
     dense = {ParameterPart(name=name): shape for name, shape in backbone_shapes(model).items()}
     sinks = {
         ParameterPart(name=name, expert=expert): shape
-        for expert in range(model.num_experts)
+        for expert in model.sink_experts
         for name, shape in sink_shapes(model).items()
     }
     return dense | sinks

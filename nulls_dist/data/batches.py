@@ -2,6 +2,8 @@
 
 Each step takes equally many rows from every expert's stream. A rank trains rows of its own experts
 only, so its sinks need no communication; the global batch is the same for every world size.
+Documents that are not placed on ranks by their sinks are all given to one expert here, whose rows
+any rank may train.
 """
 
 from collections.abc import Sequence

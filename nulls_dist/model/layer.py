@@ -79,20 +79,34 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(hidden_size, eps=eps)
 
 
-class SinkMLP(MegatronModule):  # type: ignore[misc]
-    """Backbone neurons for every token plus the sinks of the token's source."""
+class BackboneMLP(MegatronModule):  # type: ignore[misc]
+    """Backbone neurons for every token: all there is in a model without sinks."""
 
     def __init__(self, config: LayerConfig, submodules: MLPSubmodules) -> None:
         super().__init__(config=config)
         assert config.nulls_model is not None
-        assert config.nulls_topology is not None
         self.backbone = MLP(config, submodules, ffn_hidden_size=config.nulls_model.num_backbone)
+
+    def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
+        """Run on (T, 1, D) tokens; Megatron expects (output, bias)."""
+        output, _ = self.backbone(hidden)
+        return output, None
+
+
+class SinkMLP(BackboneMLP):
+    """Backbone neurons for every token plus the sinks of the token's source."""
+
+    def __init__(self, config: LayerConfig, submodules: MLPSubmodules) -> None:
+        super().__init__(config, submodules)
+        assert config.nulls_model is not None
+        assert config.nulls_topology is not None
         self.sinks = SinkPool(config.nulls_model, config.nulls_topology)
 
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run both parts on (T, 1, D) tokens; Megatron expects (output, bias)."""
-        output, _ = self.backbone(hidden)
-        sunk = self.sinks(hidden.squeeze(1), rows.plan, layer)
+        output, _ = super().forward(hidden, rows, layer)
+        tokens = rows.dispatcher.dispatch(hidden.squeeze(1))
+        sunk = rows.dispatcher.combine(self.sinks(tokens, rows.plan, layer))
         return output + sunk.unsqueeze(1), None
 
 
@@ -117,7 +131,7 @@ class NullsLayer(TransformerLayer):  # type: ignore[misc]
         return hidden + output, context
 
 
-def layer_spec() -> ModuleSpec:
+def layer_spec(config: ModelConfig) -> ModuleSpec:
     """Return the submodules of one layer."""
     return ModuleSpec(
         module=NullsLayer,
@@ -137,7 +151,7 @@ def layer_spec() -> ModuleSpec:
             self_attn_bda=get_bias_dropout_add,
             pre_mlp_layernorm=RMSNorm,
             mlp=ModuleSpec(
-                module=SinkMLP,
+                module=SinkMLP if config.has_sinks else BackboneMLP,
                 submodules=MLPSubmodules(
                     linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear
                 ),

@@ -10,6 +10,7 @@ from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
 from torch.nn import functional
 
+from nulls_dist.model.dispatch import LOCAL, Dispatcher
 from nulls_dist.parallel.accelerator import pin_memory
 from nulls_dist.routing.plan import SinkPlan
 from nulls_dist.segments import SegmentLayout
@@ -27,6 +28,9 @@ class PackedRows(PackedSeqParams):  # type: ignore[misc]
     rotary: tuple[Tensor, Tensor]
     """Cosine and sine, each (T, 1, head_dim) float32."""
     plan: SinkPlan
+    """Of the tokens whose sinks run on this rank."""
+    dispatcher: Dispatcher
+    """Brings them here."""
     qkv_format: str = field(default="thd")
 
 
@@ -37,18 +41,20 @@ def pack_rows(
     head_dim: int,
     rope_theta: float,
     device: torch.device,
+    dispatcher: Dispatcher = LOCAL,
 ) -> PackedRows:
     """Prepare a microbatch's metadata on a device, once for all layers.
 
     Args:
         layout: at least one segment.
-        plan: the sinks of its segments.
+        plan: the sinks that run on this rank: of its segments, unless a dispatcher brings others.
         head_dim: even.
         rope_theta: base of the rotary frequencies.
         device: where the model runs.
+        dispatcher: moves tokens to their sinks.
     """
-    plan = plan.to(device)
-    starts_and_ends = functional.pad(plan.ends, (1, 0))
+    ends = pin_memory(torch.from_numpy(layout.ends), device).to(device, non_blocking=True)
+    starts_and_ends = functional.pad(ends, (1, 0))
     longest = max(layout.lengths)
     positions = pin_memory(torch.from_numpy(layout.position_ids), device)
     return PackedRows(
@@ -60,7 +66,8 @@ def pack_rows(
         rotary=rotary_angles(
             positions.to(device, non_blocking=True), head_dim=head_dim, theta=rope_theta
         ),
-        plan=plan,
+        plan=plan.to(device),
+        dispatcher=dispatcher,
     )
 
 

@@ -29,6 +29,8 @@ class Groups:
     topology: Topology
     tensor_parallel: dist.ProcessGroup
     """Ranks that hold the shards of the same dense matrices and train the same rows."""
+    expert_parallel: dist.ProcessGroup
+    """Ranks that hold all experts together, each some of them."""
 
 
 @contextmanager
@@ -78,6 +80,7 @@ def model_parallel(topology: Topology) -> Iterator[Groups]:
         yield Groups(
             topology=topology,
             tensor_parallel=parallel_state.get_tensor_model_parallel_group(),
+            expert_parallel=parallel_state.get_expert_model_parallel_group(),
         )
     finally:
         parallel_state.destroy_model_parallel()

@@ -79,13 +79,19 @@ def resolve_topology(config: RunConfig, *, world_size: int, rank: int) -> Topolo
         if size % ep:
             raise ConfigError(f"parallel.ep ({ep}) must divide {what} ({size})")
     topology = Topology(dp=dp, ep=ep, rank=rank, num_experts=num_experts, tp=tp)
+    if config.parallel.dispatcher == "local":
+        unit = num_experts * topology.edp
+        takers = (
+            f"{num_experts} experts times {topology.edp} replicas ({replicas} / parallel.ep {ep})"
+        )
+    else:
+        unit, takers = topology.dp, f"{topology.dp} data-parallel ranks"
     for name in ("global_batch_rows", "eval_rows"):
         rows = getattr(config.train, name)
-        if rows % (num_experts * topology.edp):
+        if rows % unit:
             raise ConfigError(
-                f"train.{name} ({rows}) must be a multiple of {num_experts * topology.edp}: "
-                f"{num_experts} experts times {topology.edp} replicas ({replicas} / "
-                f"parallel.ep {ep}) take equally many rows"
+                f"train.{name} ({rows}) must be a multiple of {unit}: {takers} take equally many "
+                "rows"
             )
     rows_per_rank = config.train.global_batch_rows // dp
     if rows_per_rank % config.train.micro_batch_rows:

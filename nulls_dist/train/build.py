@@ -33,6 +33,7 @@ def build_and_fit(
     checkpoint: Checkpoint | None,
     allow_new_corpus: bool,
     deepspeed_file: dict[str, Any],
+    profile: range | None,
     groups: Groups,
     accelerator: Accelerator,
     stop: StopRequest,
@@ -46,6 +47,7 @@ def build_and_fit(
         checkpoint: what to continue from, if anything.
         allow_new_corpus: whether the corpus may be another build than the checkpoint's.
         deepspeed_file: content of the DeepSpeed file.
+        profile: steps to trace, from 0.
         groups: the ranks.
         accelerator: this rank's device.
         stop: set by a signal.
@@ -70,10 +72,10 @@ def build_and_fit(
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
     with (
-        standard_hooks(run, accelerator.device) as hooks,
-        training_batches(run, accelerator.device) as prepared,
+        standard_hooks(run, accelerator.device, profile=profile) as hooks,
+        training_batches(run, accelerator.device) as ahead,
     ):
-        return fit(run, engine, prepared, stop, hooks)
+        return fit(run, engine, ahead, stop, hooks)
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

@@ -19,7 +19,7 @@ from nulls_dist.checkpoint.format import (
 from nulls_dist.checkpoint.fragments import OptimizerFragments
 from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
 from nulls_dist.data.source_table import write_source_table
-from nulls_dist.durable import FileRecord, record_file
+from nulls_dist.durable import FileRecord, read_json, record_file
 from nulls_dist.model.state import check_weights, model_weights
 from nulls_dist.train.optimizer_state import load_optimizer, optimizer_tensors
 from nulls_dist.train.provenance import describe_run
@@ -30,7 +30,9 @@ LATEST_FILE = "latest_step"
 
 
 def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
-    """Write a checkpoint after `step` optimizer steps; every rank calls this at the same step.
+    """Write a checkpoint after `step` steps, skipped ones included.
+
+    Every rank calls this at the same step.
 
     Returns:
         The checkpoint's directory. One that exists already is left as it is: the same step of the
@@ -40,7 +42,10 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
     topology = run.groups.topology
     if _is_saved(final):
         return final
-    assert adam_step(engine.optimizer) == step, "Adam counts the run's steps"
+    updates = adam_step(engine.optimizer)
+    assert updates + engine.skipped_steps == step, "Adam counts the steps that were applied"
+    if step and not updates:
+        create_adam_state(engine.optimizer, updates)  # files of steps have moments, here zeros
     partial = durable.partial_directory(final)
     if topology.rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
@@ -54,7 +59,7 @@ def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
     gathered: list[list[FileRecord]] = [[] for _ in range(dist.get_world_size())]
     dist.all_gather_object(gathered, records)
     if topology.rank == 0:
-        shared = _write_shared_files(run, partial, step)
+        shared = _write_shared_files(run, partial, step, num_skipped=engine.skipped_steps)
         everyone = [record for of_rank in gathered for record in of_rank]
         manifest = _manifest(run, step, everyone + shared)
         durable.write_json(partial / MANIFEST_FILE, manifest.to_dict())
@@ -71,7 +76,9 @@ def _is_saved(final: Path) -> bool:
     return found[0]
 
 
-def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:
+def _write_shared_files(
+    run: Run, partial: Path, step: int, *, num_skipped: int
+) -> list[FileRecord]:
     corpus = run.corpus
     tokenizer = corpus.manifest.tokenizer.file
     assert tokenizer.startswith(f"{TOKENIZER_DIR}/")
@@ -84,9 +91,11 @@ def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:
     durable.write_json(
         partial / DATA_FILE,
         {
+            "dispatcher": run.config.parallel.dispatcher,
             "first_step": run.first_data_step,
             "rows_per_step": run.config.train.global_batch_rows,
             "seed": run.config.seed,
+            "skipped_steps": num_skipped,
             "step": step,
         },
     )
@@ -118,10 +127,14 @@ def restore(run: Run, engine: Any, checkpoint: Checkpoint) -> None:
     step = checkpoint.manifest.step
     fragments = OptimizerFragments(checkpoint)
     fragments.check()
-    create_adam_state(engine.optimizer, step)
+    # Checkpoints from before steps could be skipped do not say how many were.
+    num_skipped = read_json(checkpoint.path(DATA_FILE)).get("skipped_steps", 0)
+    if step:
+        create_adam_state(engine.optimizer, step - num_skipped)
     load_optimizer(engine, fragments, topology)
     publish_master(engine.optimizer)
     engine.global_steps = step
+    engine.skipped_steps = num_skipped
     check_weights(engine.module, checkpoint, topology)
 
 

@@ -1,8 +1,9 @@
 """What a step computes on: assembled and routed on the host ahead of time, then moved.
 
-Everything that depends on the batch alone is done here, in the background: rows, tokens, sink
-dropout, the plan of the sinks. The training thread only starts copies, and no layer waits for the
-host.
+Everything that depends on the batch alone is done in the background: rows, tokens, sink dropout,
+the plan of the sinks. The training thread only starts copies, and no layer waits for the host.
+Where tokens travel between ranks, these agree on the plan on the training thread: two threads
+that communicate would get into each other's way.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.data.prefetch import prefetch
+from nulls_dist.model.dispatch import LOCAL, plan_dispatch
 from nulls_dist.model.packed import PackedRows, pack_rows
 from nulls_dist.parallel.accelerator import pin_memory
 from nulls_dist.routing.dropout import draw_dropped
@@ -38,7 +40,10 @@ class HostBatch:
     """(T,) int64."""
     has_target: Tensor
     """(T,) float32, 1 where the token has a target."""
-    plan: SinkPlan
+    dropped: npt.NDArray[np.bool_]
+    """(S,) segments that use the backbone alone."""
+    plan: SinkPlan | None
+    """None where the ranks have to agree on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,34 +69,48 @@ def route(
         dropped: (S,) bool, segments that use the backbone alone.
     """
     pin = partial(pin_memory, device=device)
-    plan = build_plan(
-        run.router,
-        batch.layout,
-        local_experts=run.groups.topology.local_experts,
-        dropped=dropped,
-    )
+    plan = None
+    if run.config.parallel.dispatcher == "local":
+        experts = run.groups.topology.local_experts
+        plan = build_plan(run.router, batch.layout, local_experts=experts, dropped=dropped)
     return HostBatch(
         microbatch=batch,
         tokens=pin(torch.from_numpy(batch.tokens)),
         targets=pin(torch.from_numpy(batch.targets)),
         has_target=pin(torch.from_numpy(batch.layout.has_target).to(torch.float32)),
-        plan=plan.map(pin),
+        dropped=dropped,
+        plan=plan and plan.map(pin),
     )
 
 
 def to_device(run: Run, batch: HostBatch, device: torch.device) -> DeviceBatch:
-    """Start copying a microbatch to the device, without waiting for it."""
-    model = run.config.model
+    """Start copying a microbatch to the device; all ranks call this together.
+
+    Nothing is waited for, unless the ranks have to agree on the plan.
+    """
+    model, layout = run.config.model, batch.microbatch.layout
+    if batch.plan is None:
+        plan, dispatcher = plan_dispatch(
+            run.router,
+            layout,
+            dispatcher=run.config.parallel.dispatcher,
+            groups=run.groups,
+            device=device,
+            dropped=batch.dropped,
+        )
+    else:
+        plan, dispatcher = batch.plan, LOCAL
     return DeviceBatch(
         tokens=batch.tokens.to(device, non_blocking=True),
         targets=batch.targets.to(device, non_blocking=True),
         has_target=batch.has_target.to(device, non_blocking=True),
         rows=pack_rows(
-            batch.microbatch.layout,
-            batch.plan,
+            layout,
+            plan,
             head_dim=model.head_dim,
             rope_theta=model.rope_theta,
             device=device,
+            dispatcher=dispatcher,
         ),
     )
 
@@ -110,13 +129,7 @@ def step_batches(
     run: Run, stream: GlobalBatches, device: torch.device, step: int
 ) -> list[HostBatch]:
     """Return this rank's microbatches of a step."""
-    topology = run.groups.topology
-    rows = stream.rank_rows(
-        step - run.first_data_step,
-        experts=topology.local_experts,
-        replica=topology.edp_rank,
-        num_replicas=topology.edp,
-    )
+    rows = run.rank_rows(stream, step - run.first_data_step)
     size = run.config.train.micro_batch_rows
     batches = [stream.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
     return [route(run, batch, device, dropped=_dropped(run, batch, step)) for batch in batches]

@@ -1,15 +1,15 @@
 """The loop: steps, evaluation, checkpoints, until done or asked to stop."""
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from nulls_dist.errors import NullsError
 from nulls_dist.train.checkpointing import save_checkpoint
+from nulls_dist.train.guard import StepGuard
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.inputs import HostBatch
+from nulls_dist.train.performance import PerformanceMeter
 from nulls_dist.train.run import Run
 from nulls_dist.train.schedule import learning_rate
 from nulls_dist.train.signals import StopRequest
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def fit(
     run: Run,
     engine: Any,
-    prepared: Iterator[list[HostBatch]],
+    ahead: Iterator[list[HostBatch]],
     stop: StopRequest,
     hooks: Sequence[Hook],
 ) -> Literal["done", "stopped"]:
@@ -33,7 +33,7 @@ def fit(
     Args:
         run: the run.
         engine: the DeepSpeed engine.
-        prepared: this rank's microbatches of every step that is left.
+        ahead: this rank's microbatches of every step that is left, made ahead of time.
         stop: set by a signal.
         hooks: told of every step and checkpoint.
 
@@ -41,27 +41,31 @@ def fit(
         "stopped" when a signal ended the run early.
 
     Raises:
-        NullsError: the loss or the gradient is not finite.
+        NullsError: the loss or the gradient was not finite too many times in a row.
     """
     train = run.config.train
+    guard, meter = StepGuard(run), PerformanceMeter(run, engine.device)
     for step in range(run.first_step, train.steps):
         started = time.monotonic()
-        batches = next(prepared)  # returns at once, unless the data are slower than the model
+        prepared = next(ahead)  # waits only where the data are slower than the model
+        data_s = time.monotonic() - started
+        batches = [batch.microbatch for batch in prepared]
         result = train_step(
             run,
             engine,
-            batches,
+            prepared,
             learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
             stop_requested=stop.requested,
         )
+        step_s = time.monotonic() - started
         done = step + 1
-        _check_finite(result, done)
+        guard.check(result, batches, done)
         is_last = done == train.steps
         event = StepEvent(
             step=done,
             is_last=is_last,
-            batches=[batch.microbatch for batch in batches],
-            metrics=_step_metrics(run, result, done, time.monotonic() - started),
+            batches=batches,
+            metrics=_step_metrics(run, result, done) | meter.measure(step_s=step_s, data_s=data_s),
             engine=engine,
         )
         for hook in hooks:
@@ -78,24 +82,17 @@ def fit(
     return "done"
 
 
-def _check_finite(result: StepResult, step: int) -> None:
-    if not (math.isfinite(result.loss_nats) and math.isfinite(result.grad_norm)):
-        raise NullsError(
-            f"step {step}: loss {result.loss_nats}, gradient norm {result.grad_norm}: not finite. "
-            "The last checkpoint is from before; lower optim.lr or raise optim.warmup_fraction"
-        )
-
-
-def _step_metrics(run: Run, result: StepResult, done: int, seconds: float) -> dict[str, Any]:
+def _step_metrics(run: Run, result: StepResult, done: int) -> dict[str, Any]:
     train = run.config.train
     tokens_per_step = train.global_batch_rows * run.config.model.context_length
     return {
         "step": done,
         "train/loss_nats": result.loss_nats,
         "train/grad_norm": result.grad_norm,
+        "train/grad_norm_backbone": result.grad_norm_backbone,
+        "train/grad_norm_sinks": result.grad_norm_sinks,
         "train/learning_rate": learning_rate(run.config.optim, step=done - 1, steps=train.steps),
         "train/targets": result.num_targets,
         "train/tokens": (done - run.first_data_step) * tokens_per_step,
-        "perf/step_s": seconds,
-        "perf/tokens_per_s": tokens_per_step / seconds,
+        "train/skipped_steps": result.num_skipped,
     }

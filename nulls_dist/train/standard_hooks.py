@@ -9,6 +9,7 @@ import torch
 from nulls_dist.train.evaluation import StateEvaluator
 from nulls_dist.train.hooks import Heartbeat, Hook
 from nulls_dist.train.metrics import MetricsLog, ProgressLine
+from nulls_dist.train.profiler import StepProfiler
 from nulls_dist.train.retention import Retention
 from nulls_dist.train.run import Run
 from nulls_dist.train.sink_load import SinkLoad
@@ -18,8 +19,16 @@ METRICS_FILE: Final = "metrics.jsonl"
 
 
 @contextmanager
-def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
-    """Yield the hooks of this rank and close them afterwards, each whatever happened before."""
+def standard_hooks(
+    run: Run, device: torch.device, *, profile: range | None
+) -> Iterator[Sequence[Hook]]:
+    """Yield the hooks of this rank and close them afterwards, each whatever happened before.
+
+    Args:
+        run: the run.
+        device: this rank's.
+        profile: steps to trace, from 0.
+    """
     train = run.config.train
     hooks: list[Hook] = []
     with ExitStack() as stack:
@@ -30,7 +39,8 @@ def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
 
         if train.eval_every:
             add(StateEvaluator(run))
-            add(SinkLoad(run, device))
+            if run.config.model.has_sinks:
+                add(SinkLoad(run, device))
         if run.groups.topology.rank == 0:
             add(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
             add(ProgressLine(steps=train.steps, first_step=run.first_step))
@@ -39,4 +49,6 @@ def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
                 add(Retention(run.run_dir, train.keep_last))
             if run.config.report.wandb != "off":
                 add(WandbLog(run))
+            if profile is not None:
+                add(StepProfiler(run.run_dir, profile, first_step=run.first_step))
         yield hooks

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.config.presets import CONTROLS, PRESETS, Control, control_of, load_preset
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.parallel.topology import Topology
 from tests.small_models import CPU, build_small_model, small_config, whole_model
@@ -37,6 +37,25 @@ def test_every_preset_has_the_parameters_of_the_closed_formula(
     model = build_model(config, whole_model(config), torch.device("meta"))
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
     assert sum(parameter.numel() for parameter in model.parameters()) == count_parameters(config)
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_control_has_the_parameters_that_serve_a_token_or_all_of_them(
+    topology: Topology, name: str, kind: Control
+) -> None:
+    from nulls_dist.model.counts import count_model
+    from nulls_dist.model.gpt import build_model
+
+    config = load_preset(name)
+    config = replace(config, model=replace(config.model, vocab_size=VOCABULARY))
+    counts = count_model(config.model)
+    wanted = counts.active_parameters if kind == "active" else counts.parameters
+    control = control_of(config, kind).model
+    model = build_model(control, whole_model(control), torch.device("meta"))
+    assert sum(parameter.numel() for parameter in model.parameters()) == wanted
+    assert count_model(control).parameters == wanted
+    assert count_model(control).sink_parameters == 0
 
 
 def test_the_1b_presets_have_the_sizes_they_are_named_after() -> None:

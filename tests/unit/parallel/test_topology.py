@@ -57,6 +57,12 @@ def test_each_expert_has_one_owner_per_replica(world_size, ep):
     assert all(len(ranks) == 1 for ranks in owners.values())
 
 
+@pytest.mark.parametrize(("world_size", "rows"), [(1, 3), (3, 9), (4, 12), (16, 32)])
+def test_documents_that_are_not_placed_need_rows_for_the_ranks_only(world_size, rows):
+    config = config_of("parallel.dispatcher=all_to_all", rows=rows)
+    assert resolve_topology(config, world_size=world_size, rank=0).dp == world_size
+
+
 def test_experts_lie_on_neighbouring_ranks():
     config = config_of("parallel.ep=2")
     places = [
@@ -122,6 +128,16 @@ def test_tensor_parallel_ranks_are_neighbours_and_hold_the_same_experts():
             config_of(rows=16, micro=3),
             2,
             "train.micro_batch_rows (3) must divide the rows per rank and step (8 =",
+        ),
+        (
+            config_of("parallel.dispatcher=all_to_all", rows=6),
+            4,
+            "train.global_batch_rows (6) must be a multiple of 4: 4 data-parallel ranks take",
+        ),
+        (
+            config_of("parallel.dispatcher=all_to_all", "train.global_batch_rows=12", rows=6),
+            4,
+            "train.eval_rows (6) must be a multiple of 4: 4 data-parallel ranks take",
         ),
         (config_of(rows=8, micro=2), 8, "train.micro_batch_rows (2) must divide the rows per rank"),
     ],
