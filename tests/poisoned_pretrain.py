@@ -67,10 +67,10 @@ def poison_fit(poison: Poison, patch: pytest.MonkeyPatch) -> None:
 
     fit = build.fit
 
-    def poisoned_fit(run: Any, engine: Any, stop: Any, hooks: Sequence[Hook]) -> Any:
+    def poisoned_fit(run: Any, engine: Any, ahead: Any, stop: Any, hooks: Sequence[Hook]) -> Any:
         spoil = Spoil(engine.module, poison, rank=run.groups.topology.rank)
         spoil.before_step(run.first_step + 1)
-        return fit(run, engine, stop, [spoil, *hooks])
+        return fit(run, engine, ahead, stop, [spoil, *hooks])
 
     patch.setattr(build, "fit", poisoned_fit)
 

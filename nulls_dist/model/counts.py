@@ -12,6 +12,10 @@ _PASSES: Final = 3
 """Forward once, backward twice as much (gradients of inputs and of weights)."""
 
 
+_CHUNK_BYTES: Final = 256 << 20
+"""Of float32 logits; large enough that passes over the weight and its gradient cost little."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCounts:
     """Sizes of a model."""
@@ -48,3 +52,8 @@ def count_model(config: ModelConfig) -> ModelCounts:
         active_parameters=backbone + active_sinks,
         flops_per_token=_PASSES * (2 * multiplied + scores),
     )
+
+
+def tokens_per_chunk(vocab_size: int) -> int:
+    """Return the tokens whose logits exist at a time: as many as fit the memory set aside."""
+    return max(1, _CHUNK_BYTES // (4 * vocab_size))

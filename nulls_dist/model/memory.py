@@ -14,9 +14,11 @@ tensor parallelism. Per layer, kept from the forward to the backward pass:
 | backbone | 5 T G a / t | gate with up, SiLU, up, product |
 | sinks | 4 T A a + 3 S A D a | gate, up, SiLU, product; the gathered neurons |
 
-Once: the final norm and the projection's input, the rotary angles, and the logits: their float32
-softmax, 4 T V / t. With recomputation only every layer's input, T D a, is kept, and one layer at a
-time as above.
+Once: the final norm and the projection's input, the rotary angles, and of the loss 4 T, a
+normalizer per token. With recomputation only every layer's input, T D a, is kept, and one layer at
+a time as above. The float32 logits exist for one chunk of tokens at a time, twice while their
+softmax is made; a vocabulary that is cut over ranks has them whole, 4 T V / t, until the backward
+pass.
 
 Sinks, their gradients and their states are replicated over tensor parallelism.
 """
@@ -26,7 +28,7 @@ from typing import Final
 
 from nulls_dist.config.deepspeed import ZeroSettings
 from nulls_dist.config.schema import DType, ModelConfig, RunConfig
-from nulls_dist.model.counts import count_model
+from nulls_dist.model.counts import count_model, tokens_per_chunk
 from nulls_dist.parallel.topology import Topology
 
 _BYTES: Final[dict[DType, int]] = {"fp32": 4, "bf16": 2}
@@ -54,6 +56,7 @@ class RankMemory:
     activations: int
     """Kept for one backward pass, the logits apart."""
     logits: int
+    """At one time."""
     step: int
     """Largest temporary tensors of a step after its last backward pass: gradients joined to be
     communicated, or the flat copy of a parameter group's gradient and Adam's terms for it."""
@@ -231,5 +234,9 @@ def count_activations(
     layer = 2 * norm + 2 * hidden + rotary + attention + backbone + sinks
     layers = model.num_layers * hidden + layer if recompute else model.num_layers * layer
     angles = 2 * tokens * model.head_dim * _FP32
-    logits = tokens * model.vocab_size * _FP32 // tp
-    return layers + norm + hidden + angles, logits
+    normalizers = tokens * _FP32
+    if tp == 1:
+        logits = 2 * min(tokens, tokens_per_chunk(model.vocab_size)) * model.vocab_size * _FP32
+    else:
+        logits = tokens * model.vocab_size * _FP32 // tp
+    return layers + norm + hidden + angles + normalizers, logits

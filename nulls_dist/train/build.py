@@ -15,6 +15,7 @@ from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.train.checkpointing import drop_partial, restore
 from nulls_dist.train.engine import build_engine
+from nulls_dist.train.inputs import training_batches
 from nulls_dist.train.loop import fit
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run, assemble_run
@@ -70,8 +71,11 @@ def build_and_fit(
         drop_partial(run_dir)
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
-    with standard_hooks(run, accelerator.device, profile=profile) as hooks:
-        return fit(run, engine, stop, hooks)
+    with (
+        standard_hooks(run, accelerator.device, profile=profile) as hooks,
+        training_batches(run, accelerator.device) as ahead,
+    ):
+        return fit(run, engine, ahead, stop, hooks)
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

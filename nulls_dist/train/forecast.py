@@ -134,8 +134,9 @@ def check_fits(forecast: dict[str, Any]) -> None:
     raise RefusedError(
         f"--gpu: a rank needs {peak / 1e9:.1f} GB, above the "
         f"{gpu['memory_bytes'] / 1e9:.1f} GB of {gpu['name']}; fits: "
-        f"{', '.join(fitting) or 'no variant'}. Otherwise lower train.micro_batch_rows ({train['micro_batch_rows']}), or raise "
-        f"parallel.ep ({degrees['ep']}) and the world size ({degrees['dp'] * degrees['tp']})"
+        f"{', '.join(fitting) or 'no variant'}. Otherwise lower train.micro_batch_rows "
+        f"({train['micro_batch_rows']}), or raise parallel.ep ({degrees['ep']}) and the world size "
+        f"({degrees['dp'] * degrees['tp']})"
     )
 
 

@@ -149,7 +149,7 @@ def create_adam_state(optimizer: Any, updates: int) -> None:
         for master in group["params"]:
             state = optimizer.optimizer.state[master]
             state.clear()
-            state["step"] = torch.tensor(float(updates))
+            state["step"] = torch.tensor(float(updates), device=master.device)  # as fused AdamW's
             for kind in OPTIMIZER_KINDS[1:]:
                 state[kind] = torch.zeros_like(master, requires_grad=False)
 

@@ -100,7 +100,7 @@ def test_no_speed_is_expected_where_no_rate_is_known(capsys):
 
 
 def test_a_run_that_does_not_fit_is_refused_after_the_table_with_what_would_fit(capsys):
-    options = ["--gpu=a100", "--world-size=2", "--set=train.micro_batch_rows=64"]
+    options = ["--gpu=a100", "--world-size=2", "--set=train.micro_batch_rows=128"]
     with pytest.raises(RefusedError) as caught:
         main(["--preset", "nulls_1b", *NOWHERE, *options])
     assert "--gpu: a rank needs" in str(caught.value)
@@ -108,7 +108,7 @@ def test_a_run_that_does_not_fit_is_refused_after_the_table_with_what_would_fit(
         "above the 80.0 GB of NVIDIA A100-SXM4-80GB; fits: ZeRO-1 with recomputation, ZeRO-2 with"
         in str(caught.value)
     )
-    assert "train.micro_batch_rows (64)" in str(caught.value)
+    assert "train.micro_batch_rows (128)" in str(caught.value)
     assert "peak per rank" in capsys.readouterr().out
 
 
