@@ -134,6 +134,10 @@ class TrainConfig:
     """Steps between checkpoints; one is always written at the last step."""
     keep_last: int = 0
     """Checkpoints kept, the newest ones; 0 keeps all."""
+    keep_every: int = 0
+    """Checkpoints whose step is a multiple of this are kept beside the newest; 0 turns it off."""
+    async_save: bool = False
+    """Whether training goes on while a checkpoint is written, from a copy in host memory."""
     eval_every: int
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
@@ -148,9 +152,14 @@ class TrainConfig:
             "train",
             ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows"),
         )
-        for name in ("eval_every", "keep_last"):
+        for name in ("eval_every", "keep_last", "keep_every"):
             value = getattr(self, name)
             _check(value >= 0, f"train.{name} ({value}) must not be negative")
+        _check(
+            self.keep_every % self.save_every == 0,
+            f"train.keep_every ({self.keep_every}) must be a multiple of train.save_every "
+            f"({self.save_every}): other steps are not saved",
+        )
         _check(
             self.dtype in get_args(DType),
             f"train.dtype ({self.dtype!r}) must be one of {', '.join(get_args(DType))}",

@@ -18,6 +18,7 @@ from nulls_dist.train.engine import build_engine
 from nulls_dist.train.loop import fit
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run, assemble_run
+from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.signals import StopRequest
 from nulls_dist.train.standard_hooks import standard_hooks
 
@@ -66,8 +67,11 @@ def build_and_fit(
         drop_partial(run_dir)
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
-    with standard_hooks(run, accelerator.device) as hooks:
-        return fit(run, engine, stop, hooks)
+    with (
+        standard_hooks(run, accelerator.device) as hooks,
+        CheckpointSaver(run, engine, hooks) as saver,
+    ):
+        return fit(run, engine, stop, hooks, saver)
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

@@ -1,11 +1,11 @@
-"""Save and resume: all ranks write their files into one directory that appears when complete."""
+"""What a running job saves and restores: contents of its checkpoints, whoever writes them when."""
 
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
+from torch import Tensor
 
 from nulls_dist import durable
 from nulls_dist.checkpoint.format import (
@@ -17,7 +17,7 @@ from nulls_dist.checkpoint.format import (
     CheckpointManifest,
 )
 from nulls_dist.checkpoint.fragments import OptimizerFragments
-from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
+from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import write_source_table
 from nulls_dist.durable import FileRecord, record_file
 from nulls_dist.model.state import check_weights, model_weights, parameter_sizes
@@ -29,46 +29,34 @@ from nulls_dist.train.zero_state import adam_step, create_adam_state, publish_ma
 LATEST_FILE = "latest_step"
 
 
-def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
-    """Write a checkpoint after `step` optimizer steps; every rank calls this at the same step.
+def checkpoint_tensors(run: Run, engine: Any, step: int) -> dict[str, dict[str, Tensor]]:
+    """Return what this rank writes after `step` steps: file -> tensor name -> tensor, not copied.
 
-    Returns:
-        The checkpoint's directory. One that exists already is left as it is: the same step of the
-        same run has the same contents.
+    All ranks together write the weights, master weights and moments of the whole model.
     """
-    final = step_directory(run.run_dir, step)
-    topology = run.groups.topology
-    if _is_saved(final):
-        return final
     assert adam_step(engine.optimizer) == step, "Adam counts the run's steps"
+    topology = run.groups.topology
+    return model_weights(engine.module, topology) | optimizer_tensors(engine, topology)
+
+
+def publish_checkpoint(run: Run, final: Path, step: int, records: list[FileRecord]) -> None:
+    """Complete a partial directory that holds all ranks' files and let the checkpoint appear.
+
+    Args:
+        run: the run.
+        final: directory of the checkpoint.
+        step: optimizer steps taken.
+        records: the ranks' files.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     partial = durable.partial_directory(final)
-    if topology.rank == 0:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    dist.barrier()
-    files = model_weights(engine.module, topology) | optimizer_tensors(engine, topology)
-    for name, tensors in files.items():
-        write_tensors(partial / name, tensors)
-        durable.sync_path(partial / name)  # rank 0 cannot flush what another node has in memory
-    records = [record_file(partial, name) for name in sorted(files)]
-    gathered: list[list[FileRecord]] = [[] for _ in range(topology.dp)]
-    dist.all_gather_object(gathered, records)
-    if topology.rank == 0:
-        shared = _write_shared_files(run, partial, step)
-        everyone = [record for of_rank in gathered for record in of_rank]
-        manifest = _manifest(run, step, everyone + shared)
-        durable.write_json(partial / MANIFEST_FILE, manifest.to_dict())
-        durable.publish_directory(partial, final)
-        durable.write_text(run.run_dir / LATEST_FILE, f"{step}\n")
-    dist.barrier()
-    return final
-
-
-def _is_saved(final: Path) -> bool:
-    """Say what rank 0 sees: on a slow file system others may see an older state."""
-    found = [final.exists()]
-    dist.broadcast_object_list(found, src=0)
-    return found[0]
+    shared = _write_shared_files(run, partial, step)
+    manifest = _manifest(run, step, records + shared)
+    durable.write_json(partial / MANIFEST_FILE, manifest.to_dict())
+    durable.publish_directory(partial, final)
+    durable.write_text(run.run_dir / LATEST_FILE, f"{step}\n")
 
 
 def _write_shared_files(run: Run, partial: Path, step: int) -> list[FileRecord]:

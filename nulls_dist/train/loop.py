@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.errors import NullsError
-from nulls_dist.train.checkpointing import save_checkpoint
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.run import Run
+from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.schedule import learning_rate
 from nulls_dist.train.signals import StopRequest
 from nulls_dist.train.step import StepResult, train_step
@@ -19,12 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    run: Run, engine: Any, stop: StopRequest, hooks: Sequence[Hook]
+    run: Run, engine: Any, stop: StopRequest, hooks: Sequence[Hook], saver: CheckpointSaver
 ) -> Literal["done", "stopped"]:
     """Train from the run's first step to its last.
 
     A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
-    request; a run without a step left writes what it loaded, for the ranks it has now.
+    request; a run without a step left writes what it loaded, for the ranks it has now. Of these,
+    only those of `train.save_every` may be written beside training.
 
     Returns:
         "stopped" when a signal ended the run early.
@@ -35,6 +36,7 @@ def fit(
     train = run.config.train
     stream = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
     for step in range(run.first_step, train.steps):
+        saver.poll()
         started = time.monotonic()
         batches = _microbatches(run, stream, step)
         result = train_step(
@@ -52,20 +54,18 @@ def fit(
             step=done,
             is_last=is_last,
             batches=batches,
-            metrics=_step_metrics(run, result, done, time.monotonic() - started),
+            metrics=_step_metrics(run, result, done, time.monotonic() - started) | saver.metrics(),
             engine=engine,
         )
         for hook in hooks:
             hook.after_step(event)
         if done % train.save_every == 0 or is_last or result.stop_requested:
-            root = save_checkpoint(run, engine, done)
-            for hook in hooks:
-                hook.after_checkpoint(root, done)
+            saver.save(done, wait=is_last or result.stop_requested or not train.async_save)
         if result.stop_requested and not is_last:
             return "stopped"
     if run.first_step >= train.steps:
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
-        save_checkpoint(run, engine, run.first_step)
+        saver.save(run.first_step, wait=True)
     return "done"
 
 

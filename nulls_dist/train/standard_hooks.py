@@ -36,7 +36,7 @@ def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
             add(ProgressLine(steps=train.steps, first_step=run.first_step))
             add(Heartbeat(run.run_dir))
             if train.keep_last:
-                add(Retention(run.run_dir, train.keep_last))
+                add(Retention(run.run_dir, train.keep_last, keep_every=train.keep_every))
             if run.config.report.wandb != "off":
                 add(WandbLog(run))
         yield hooks

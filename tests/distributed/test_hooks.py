@@ -40,6 +40,21 @@ def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_offline(
         assert name in content
 
 
+def test_multiples_of_keep_every_stay_beside_the_newest(
+    corpus: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    wanted = {"train.steps": 7, "train.keep_last": 1, "train.keep_every": 3, "train.eval_every": 0}
+    for asynchronous in ("true", "false"):
+        run_dir = tmp_path / asynchronous
+        more = {"train.async_save": asynchronous}
+        pretrain(pretrain_arguments(corpus, run_dir, settings | wanted | more))
+        assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == [
+            "step-00000003",
+            "step-00000006",
+            "step-00000007",
+        ]
+
+
 def test_sink_load_equals_a_count_over_the_rows_of_each_step(
     two_experts: Path, corpus: Path
 ) -> None:
