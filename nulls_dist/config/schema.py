@@ -18,6 +18,7 @@ KERNEL_MULTIPLE: Final = 8
 DType = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["wsd", "cosine"]
 WandbMode = Literal["off", "offline", "online"]
+Switch = Literal["off", "on"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
 
 
@@ -244,11 +245,17 @@ class ReportConfig:
     wandb: WandbMode = "off"
     """Weights & Biases: off, offline (files in the run directory) or online."""
     wandb_project: str = "nulls-dist"
+    exposure: Switch = "off"
+    """Whether every rank logs which tokens of which documents it trained on, in RUN/log."""
 
     def __post_init__(self) -> None:
         _check(
             self.wandb in get_args(WandbMode),
             f"report.wandb ({self.wandb!r}) must be one of {', '.join(get_args(WandbMode))}",
+        )
+        _check(
+            self.exposure in get_args(Switch),
+            f"report.exposure ({self.exposure!r}) must be one of {', '.join(get_args(Switch))}",
         )
         _check(self.wandb_project != "", "report.wandb_project must not be empty")
 

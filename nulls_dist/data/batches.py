@@ -25,6 +25,8 @@ class Microbatch:
     targets: npt.NDArray[np.int64]
     """(T,) next token inside the segment; 0 where there is none."""
     layout: SegmentLayout
+    starts: npt.NDArray[np.int64]
+    """(S,) first token of each segment inside its document."""
 
     @property
     def num_targets(self) -> int:
@@ -64,6 +66,7 @@ class GlobalBatches:
             # Here, where every rank sees it, not on the one rank that would need the documents.
             raise InputError("a sink expert owns no document; use fewer experts or more documents")
         self._corpus = corpus
+        self._num_experts = num_experts
         self._expert_of_document = expert_of_document
         self._context_length = context_length
         self._seed = seed
@@ -85,6 +88,15 @@ class GlobalBatches:
         return [
             self._stream(expert).row(first + index) for expert in experts for index in range(share)
         ]
+
+    @property
+    def rows_per_stream(self) -> int:
+        """Return how many rows a step takes from each stream."""
+        return self.rows_per_expert
+
+    def streams(self) -> list[ExpertStream]:
+        """Return every stream, in the order in which a global batch takes rows from them."""
+        return [self._stream(expert) for expert in range(self._num_experts)]
 
     def _stream(self, expert: int) -> ExpertStream:
         if expert not in self._streams:
@@ -114,7 +126,12 @@ class GlobalBatches:
                 for piece in pieces
             ]
         ).astype(np.int64)
-        return Microbatch(tokens=tokens, targets=next_tokens(tokens, layout), layout=layout)
+        return Microbatch(
+            tokens=tokens,
+            targets=next_tokens(tokens, layout),
+            layout=layout,
+            starts=np.array([piece.start for piece in pieces], dtype=np.int64),
+        )
 
 
 def next_tokens(tokens: npt.NDArray[np.int64], layout: SegmentLayout) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.train.checkpointing import drop_partial, restore
 from nulls_dist.train.engine import build_engine
+from nulls_dist.train.life_log import life_of
 from nulls_dist.train.loop import fit
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run, assemble_run
@@ -68,10 +69,13 @@ def build_and_fit(
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
     with (
-        standard_hooks(run, accelerator.device) as hooks,
+        life_of(run) as life,
+        standard_hooks(run, accelerator.device, life) as hooks,
         CheckpointSaver(run, engine, hooks) as saver,
     ):
-        return fit(run, engine, stop, hooks, saver)
+        outcome = fit(run, engine, stop, hooks, saver)
+        life.end(outcome)
+        return outcome
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

@@ -6,8 +6,11 @@ from typing import Final
 
 import torch
 
+from nulls_dist.data.exposure_log import exposure_log
 from nulls_dist.train.evaluation import StateEvaluator
+from nulls_dist.train.exposure import ExposureLog
 from nulls_dist.train.hooks import Heartbeat, Hook
+from nulls_dist.train.life_log import LifeLog
 from nulls_dist.train.metrics import MetricsLog, ProgressLine
 from nulls_dist.train.retention import Retention
 from nulls_dist.train.run import Run
@@ -18,7 +21,7 @@ METRICS_FILE: Final = "metrics.jsonl"
 
 
 @contextmanager
-def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
+def standard_hooks(run: Run, device: torch.device, life: LifeLog) -> Iterator[Sequence[Hook]]:
     """Yield the hooks of this rank and close them afterwards, each whatever happened before."""
     train = run.config.train
     hooks: list[Hook] = []
@@ -28,6 +31,9 @@ def standard_hooks(run: Run, device: torch.device) -> Iterator[Sequence[Hook]]:
             hooks.append(hook)
             stack.callback(hook.close)
 
+        add(life)
+        if run.config.report.exposure == "on":
+            add(ExposureLog(exposure_log(run.run_dir, life.number, run.groups.topology.rank)))
         if train.eval_every:
             add(StateEvaluator(run))
             add(SinkLoad(run, device))

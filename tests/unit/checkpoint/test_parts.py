@@ -83,7 +83,7 @@ def test_a_rank_that_cannot_write_says_why_and_takes_its_files_away(partial: Pat
     for rank in (0, 1):
         with pytest.raises(OSError, match="optimizer"):
             write_part(partial, rank, files_of(rank))
-    with pytest.raises(OSError, match="rank 0: .*optimizer"):
+    with pytest.raises(OSError, match=r"rank 0: .*optimizer"):
         collect_parts(partial, 2, is_late=never)
     assert list(partial.rglob("*.safetensors")) == []
 
@@ -93,7 +93,7 @@ def test_a_full_disk_has_room_for_the_note_that_it_is_full(small_disk: Path) -> 
     write_part(partial, 0, files_of(0, num_values=1000))
     with pytest.raises(OSError, match="No space left on device"):
         write_part(partial, 1, files_of(1, num_values=12_000))
-    with pytest.raises(OSError, match="rank 1: .*No space left on device"):
+    with pytest.raises(OSError, match=r"rank 1: .*No space left on device"):
         collect_parts(partial, 2, is_late=never)
 
 

@@ -100,6 +100,7 @@ BAD = [
     ("model.router=hash", "model.router ('hash') must be one of stratified, reference_int32"),
     ("optim.schedule=linear", "optim.schedule ('linear') must be one of wsd, cosine"),
     ("report.wandb=yes", "report.wandb ('yes') must be one of off, offline, online"),
+    ("report.exposure=true", "report.exposure ('true') must be one of off, on"),
     # Rules of one field.
     *(
         (f"model.{name}=0", f"model.{name} (0) must be at least 1")
