@@ -73,8 +73,10 @@ def check_exposure(run_dir: Path, corpus: Corpus) -> ExposureSummary:
     replay = open_replay(Checkpoint(checkpoints[-1]), corpus)
     num_segments = num_tokens = num_lost = 0
     for steps in counted_steps(lives, replay.last_step):
-        _check_same_data(steps, replay)
+        if steps.first < steps.last:
+            _check_same_data(steps, replay)
         logged = _read_logs(run_dir, steps.life.start.life)
+        _check_ended(logged, steps)
         is_lost = logged.keys["step"] > steps.last
         num_lost += int(is_lost.sum())
         logged = logged.take(~is_lost)
@@ -106,7 +108,7 @@ def _check_same_data(steps: CountedSteps, replay: Replay) -> None:
                 f"{LIVES_FILE}: {name} of life {life.life} ({getattr(life, name)}) is not that of "
                 f"the newest checkpoint ({wanted})"
             )
-    if steps.first < steps.last and life.exposure == "off":
+    if life.exposure == "off":
         raise InputError(
             f"life {life.life} trained steps {steps.first + 1} to {steps.last} with "
             "report.exposure=off, so no log of them can be compared"
@@ -124,6 +126,20 @@ def _read_logs(run_dir: Path, life: int) -> _Logged:
         keys.append(pieces)
         ranks.append(np.full(table.num_rows, rank_of_log(path)))
     return _Logged(keys=np.concatenate(keys), ranks=np.concatenate(ranks))
+
+
+def _check_ended(logged: _Logged, steps: CountedSteps) -> None:
+    """Refuse steps after the end of a life; one that was killed may have taken any."""
+    end = steps.life.end
+    if end is None:
+        return
+    beyond = np.flatnonzero(logged.keys["step"] > end.last_step)
+    if len(beyond):
+        place = int(beyond[0])
+        raise IntegrityError(
+            f"life {end.life}, {_name(logged.keys[place].item())}: was logged by rank "
+            f"{logged.ranks[place]}, but the life ended at step {end.last_step}"
+        )
 
 
 def _blocks(

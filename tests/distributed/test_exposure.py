@@ -163,6 +163,10 @@ def without_the_last_step(rows: Rows) -> Rows:
     return [row for row in rows if row["step"] < rows[-1]["step"]]
 
 
+def after_the_end(rows: Rows) -> Rows:
+    return [*rows, rows[-1] | {"step": 7}]
+
+
 DUE, LOGGED = "was due, but no rank logged it", "was logged by rank 1, but was not due"
 
 
@@ -177,6 +181,7 @@ DUE, LOGGED = "was due, but no rank logged it", "was logged by rank 1, but was n
         (without_one, 4, DUE),
         (with_one_twice, 4, LOGGED),
         (without_the_last_step, 6, DUE),
+        (after_the_end, 7, "was logged by rank 1, but the life ended at step 6"),
     ],
 )
 def test_a_tampered_log_is_detected_and_the_first_difference_named(
@@ -210,6 +215,26 @@ def test_the_log_of_a_rank_that_is_gone_is_missed(
     assert run_command(check_exposure.main, [str(run_dir), str(corpus)]) == INTEGRITY
     assert "life 2, step 4: " in (said := capsys.readouterr().err)
     assert DUE in said
+
+
+def test_a_life_of_which_nothing_counts_may_have_trained_on_anything(
+    chain: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed before its first checkpoint, then begun again with another seed."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(chain, run_dir)
+    ledger = run_dir / "lives.jsonl"
+    void = json.loads(ledger.read_text().splitlines()[0]) | {"seed": 5}
+    later = [record | {"life": record["life"] + 1} for record in read_ledger(chain)]
+    ledger.write_text("".join(f"{json.dumps(record)}\n" for record in [void, *later]))
+    for life in (4, 3, 2, 1):
+        for path in sorted((run_dir / "log").glob(f"exposure-life{life:04d}-*.arrow")):
+            path.rename(path.with_name(path.name.replace(f"life{life:04d}", f"life{life + 1:04d}")))
+    assert check(run_dir, corpus, capsys)["num_lives"] == 5
+    later[0]["seed"] = 5
+    ledger.write_text("".join(f"{json.dumps(record)}\n" for record in [void, *later]))
+    assert run_command(check_exposure.main, [str(run_dir), str(corpus)]) == INTEGRITY
+    assert "seed of life 2 (5) is not that of the newest checkpoint (0)" in capsys.readouterr().err
 
 
 def test_a_run_without_logs_says_so(

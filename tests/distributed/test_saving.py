@@ -178,7 +178,8 @@ def test_a_save_that_fails_stops_nothing_and_a_later_one_succeeds(
     pace.actions = {1: limit.__enter__, 2: wait_for_the_writers}
     pretrain(pretrain_arguments(corpus, run_dir, beside | {"train.save_every": 2}))
     (message,) = [record.message for record in caplog.records if "training goes on" in record.msg]
-    assert "step-00000002 failed: rank" in message or "File too large" in message
+    assert "step-00000002 failed: " in message
+    assert "File too large" in message
     assert saved_steps(run_dir) == [4, 6, 8]
     assert [line[FAILED] for line in read_metrics(run_dir)] == [0, 0, 0, 1, 1, 1, 1, 1]
     check_equal_contents(step_directory(run_dir, 8), step_directory(one_process, 8))
