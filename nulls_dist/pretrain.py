@@ -14,8 +14,9 @@ from nulls_dist.cli import CommandParser, run_command
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, read_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess, read_launch
 from nulls_dist.config.overrides import apply_overrides
-from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.config.presets import CONTROLS, PRESETS, control_of, load_preset
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
+from nulls_dist.config.step_range import parse_step_range
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.signals import stop_request
 
@@ -29,6 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
             "python -m nulls_dist.pretrain --preset nulls_tiny --data corpus --run-dir run",
             "torchrun --nproc-per-node 2 -m nulls_dist.pretrain --preset nulls_demo "
             "--data corpus --run-dir run --set train.steps=600",
+            "python -m nulls_dist.pretrain --preset nulls_tiny --control active --data corpus "
+            "--run-dir run-control",
             "sbatch slurm/pretrain_1b.sh",
         ),
     )
@@ -45,6 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto continues the run directory (default); none demands an unused one; a "
         "checkpoint is continued in an unused one",
     )
+    parser.add_argument(
+        "--control",
+        choices=CONTROLS,
+        help="train the run's dense control instead, on the same batches: a transformer without "
+        "sinks, its MLPs as wide as what serves one token (active: backbone and active sinks) or "
+        "as the whole (total: backbone and all sinks); applied after --set",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of initial values and data order")
     parser.add_argument(
         "--set",
@@ -53,6 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="a.b=c",
         dest="overrides",
         help="change a field of the preset, for example optim.lr=1e-3; repeatable",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="START:STOP",
+        help="trace the steps after START up to STOP on rank 0 into RUN/log/profile-rank0000.json",
     )
     parser.add_argument(
         "--dry-run",
@@ -71,9 +86,15 @@ def main(argv: Sequence[str]) -> None:
     with stop_request() as stop:
         args = build_parser().parse_args(argv)
         config = replace(apply_overrides(load_preset(args.preset), args.overrides), seed=args.seed)
+        if args.control:
+            config = control_of(config, args.control)
         deepspeed_file = (
             read_deepspeed_file(args.ds_config) if args.ds_config else DEFAULT_FILE_CONTENT
         )
+        profile = None
+        if args.profile is not None:
+            steps = config.train.steps
+            profile = parse_step_range(args.profile, option="--profile", steps=steps)
         launch = read_launch()
         if args.dry_run:
             if launch.rank == 0:
@@ -87,6 +108,7 @@ def main(argv: Sequence[str]) -> None:
             run_dir=args.run_dir,
             resume=args.resume,
             deepspeed_file=deepspeed_file,
+            profile=profile,
             launch=launch,
             stop=stop,
         )

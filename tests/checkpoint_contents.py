@@ -5,36 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from nulls_dist.checkpoint.backbone import BackboneWeights
-from nulls_dist.checkpoint.format import OPTIMIZER_KINDS, sink_weights_file
-from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
-from nulls_dist.checkpoint.shapes import backbone_shapes, model_of, sink_shapes
-from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.checkpoint.contents import read_state
 from tests.small_models import relative_error
-
-
-def read_state(root: Path) -> dict[str, Tensor]:
-    """Return weights, master weights and moments, whatever topology wrote them.
-
-    Keys are "weight/NAME/EXPERT", "master/NAME/EXPERT", ..., one entry per expert of a sink
-    parameter; all values are flat.
-    """
-    checkpoint = Checkpoint(root)
-    fragments = OptimizerFragments(checkpoint)
-    model = model_of(checkpoint)
-    backbone = BackboneWeights(checkpoint)
-    banks = [checkpoint.tensors(sink_weights_file(expert)) for expert in range(model.num_experts)]
-    state = {}
-    for expert, tensors in [(None, backbone), *enumerate(banks)]:
-        for name in backbone_shapes(model) if expert is None else sink_shapes(model):
-            weight = tensors.read(name).flatten()
-            part = ParameterPart(name=name, expert=expert)
-            state[f"weight/{name}/{expert}"] = weight
-            for kind in OPTIMIZER_KINDS:
-                state[f"{kind}/{name}/{expert}"] = fragments.read(part, kind, 0, len(weight))
-    return state
 
 
 def largest_difference(one: Path, two: Path) -> float:

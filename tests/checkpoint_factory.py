@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tokenizers
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nulls_dist.checkpoint.format import (
@@ -21,10 +22,10 @@ from nulls_dist.checkpoint.format import (
     SOURCES_FILE,
     TOKENIZER_DIR,
     CheckpointManifest,
+    FragmentKey,
     Tombstone,
     backbone_optimizer_file,
     backbone_weights_file,
-    fragment_key,
     sink_optimizer_file,
     sink_weights_file,
 )
@@ -58,6 +59,11 @@ def tiny_model(**changes: object) -> ModelConfig:
         "vocab_size": 30,
     }
     return ModelConfig(**(fields | changes))
+
+
+def model_without_sinks() -> ModelConfig:
+    """The same with 40 neurons instead, no sinks."""
+    return tiny_model(num_backbone=40, num_sinks=0, num_active=0, sink_dropout=0.0)
 
 
 def source_rows(titles: Iterable[str]) -> list[dict[str, object]]:
@@ -120,7 +126,7 @@ def build_checkpoint(
     values = torch.Generator().manual_seed(1)
     cuts = random.Random(2)
     _write_part(root, None, backbone_shapes(model), dtype, values, cuts)
-    for expert in range(model.num_experts):
+    for expert in model.sink_experts:
         _write_part(root, expert, sink_shapes(model), dtype, values, cuts)
     write_source_table(root / SOURCES_FILE, list(rows) or numbered_rows())
     tokenizer = write_tokenizer(root / TOKENIZER_FILE)
@@ -165,6 +171,19 @@ def edit_manifest(root: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def rewrite_tensors(
+    root: Path, file: str, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    """Replace the tensors of one file and its record in the manifest."""
+    write_tensors(root / file, change(load_file(root / file)))
+    manifest = json.loads((root / "manifest.json").read_text())
+    files = [
+        asdict(record_file(root, file)) if record["path"] == file else record
+        for record in manifest["files"]
+    ]
+    edit_manifest(root, files=files)
+
+
 def _write_part(
     root: Path,
     expert: int | None,
@@ -188,7 +207,8 @@ def _write_part(
             for number in range(3):
                 begin, end = borders[number : number + 2]
                 part = parts[number % NUM_PARTS]
-                part[fragment_key(kind, name, begin)] = state[begin:end].clone()
+                key = FragmentKey(kind=kind, name=name, start=begin)
+                part[str(key)] = state[begin:end].clone()
     for number, tensors in enumerate(parts):
         if expert is None:
             write_tensors(root / backbone_optimizer_file(number), tensors)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 100.0
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 STOPPED = 75
+TRAINING = "nulls_dist.pretrain"
 
 
 def build_small_corpus(out: Path) -> Path:
@@ -133,26 +134,32 @@ class Job:
 
 
 def start(
-    arguments: Sequence[str], *, num_processes: int = 1, launcher: Launcher | None = None
+    arguments: Sequence[str],
+    *,
+    num_processes: int = 1,
+    launcher: Launcher | None = None,
+    module: str = TRAINING,
 ) -> Job:
     """Start the training command: plain python, or processes as a launcher would start them."""
+    return start_module([module, *arguments], num_processes=num_processes, launcher=launcher)
+
+
+def start_module(
+    words: Sequence[str], *, num_processes: int = 1, launcher: Launcher | None = None
+) -> Job:
+    """Start a module with its arguments, as `start` does."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     told = [
         address | launcher(rank, num_processes) if launcher else {} for rank in range(num_processes)
     ]
-    return Job([_start([sys.executable, "-m", *command(arguments)], extra) for extra in told])
+    return Job([_start([sys.executable, "-m", *words], extra) for extra in told])
 
 
 def start_torchrun(arguments: Sequence[str], *, num_processes: int) -> Job:
     """Start the training command under torchrun."""
     options = ["--nproc-per-node", str(num_processes), "--master-port", str(free_port())]
     launcher = [sys.executable, "-m", "torch.distributed.run", *options, "-m"]
-    return Job([_start([*launcher, *command(arguments)], {})])
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    """The training module and its arguments."""
-    return ["nulls_dist.pretrain", *arguments]
+    return Job([_start([*launcher, TRAINING, *arguments], {})])
 
 
 def _start(words: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:

@@ -78,8 +78,9 @@ def reference_losses(
         down = parameters[prefix + "mlp.backbone.linear_fc2.weight"].T
         everyone = torch.ones(len(tokens), len(gate))
         x = x + dense_and_mask(normed, gate, up, down, everyone)
-        sinks = [parameters[f"{prefix}mlp.sinks.{part}"] for part in ("gate", "up", "down")]
-        x = x + dense_and_mask(normed, *sinks, masks[layer])
+        if config.num_sinks:
+            sinks = [parameters[f"{prefix}mlp.sinks.{part}"] for part in ("gate", "up", "down")]
+            x = x + dense_and_mask(normed, *sinks, masks[layer])
     x = _rms_norm(x, parameters["decoder.final_layernorm.weight"], config.norm_eps)
     output = "embedding.word_embeddings" if config.tied_embeddings else "output_layer"
     return functional.cross_entropy(x @ parameters[f"{output}.weight"].T, targets, reduction="none")

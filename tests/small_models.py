@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nulls_dist.config.environment import LaunchedProcess
-from nulls_dist.config.presets import nulls_tiny
+from nulls_dist.config.presets import Control, control_of, nulls_tiny
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.batches import next_tokens
 from nulls_dist.parallel.accelerator import select_accelerator
@@ -34,6 +34,11 @@ def small_config(**changes: Any) -> ModelConfig:
 def whole_model(config: ModelConfig) -> Topology:
     """One process that holds all experts."""
     return Topology(dp=1, ep=1, rank=0, num_experts=config.num_experts)
+
+
+def small_control(kind: Control) -> ModelConfig:
+    """A dense control of the tiny preset, with the same vocabulary."""
+    return replace(control_of(nulls_tiny(), kind).model, vocab_size=61)
 
 
 @contextmanager

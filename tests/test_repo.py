@@ -32,6 +32,7 @@ PROMISED_COMMANDS = [
     f"python {PRETRAIN} --ds-config ds.json --resume auto --seed 1 --dry-run",
     f"torchrun --nproc-per-node 2 {PRETRAIN} --resume none --set train.steps=5 --set optim.lr=1e-3",
     f"srun {PRETRAIN} --resume run/checkpoints/step-00000100",
+    f"python {PRETRAIN} --profile 10:12",
     "python tools/strip_sources.py ckpt sources.txt",
     "python tools/strip_sources.py ckpt sources.txt --out out --mode excise --max-collateral 0.05",
     "python tools/strip_sources.py ckpt sources.txt --mode suppress --allow-unknown",

@@ -50,7 +50,17 @@ def build_parser() -> argparse.ArgumentParser:
     large.add_argument(
         "--work", type=Path, default=Path("bench-large"), help="new directory; 16 GB per 1B"
     )
-    for each in (sinks, deletion, large):
+    parity = names.add_parser(
+        "parity", help="every combination of topology, ZeRO and precision against one process"
+    )
+    resume = names.add_parser(
+        "resume", help="a checkpoint of every topology continued on every other"
+    )
+    for each in (parity, resume):
+        each.add_argument(
+            "--work", type=Path, default=Path("bench-topologies"), help="new directory for the runs"
+        )
+    for each in (sinks, deletion, large, parity, resume):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -79,6 +89,16 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_large(args.work, args.preset)
         return result, format_large(result)
+    if args.name == "parity":
+        from nulls_dist.benchmark.parity import bench_parity, format_parity
+
+        result = bench_parity(args.work)
+        return result, format_parity(result)
+    if args.name == "resume":
+        from nulls_dist.benchmark.elastic import bench_elastic, format_elastic
+
+        result = bench_elastic(args.work)
+        return result, format_elastic(result)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))

@@ -27,7 +27,7 @@ def build_parser() -> ArgumentParser:
 def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
-    from nulls_dist.checkpoint.shapes import check_tensors
+    from nulls_dist.checkpoint.completeness import check_tensors
     from nulls_dist.checkpoint.store import Checkpoint
     from nulls_dist.unlearn.strip import verify_excisions
 

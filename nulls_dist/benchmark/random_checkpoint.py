@@ -16,9 +16,9 @@ from nulls_dist.checkpoint.format import (
     RUN_FILE,
     SOURCES_FILE,
     CheckpointManifest,
+    FragmentKey,
     backbone_optimizer_file,
     backbone_weights_file,
-    fragment_key,
     sink_optimizer_file,
     sink_weights_file,
 )
@@ -90,7 +90,7 @@ def _write_bank(
     weights = dict(_random_tensors(shapes, seed))
     write_tensors(root / weights_file, weights)
     state = {
-        fragment_key(kind, name, 0): (
+        str(FragmentKey(kind=kind, name=name, start=0)): (
             values.float().flatten()
             if kind == OPTIMIZER_KINDS[0]
             else torch.full((values.numel(),), 1e-6)

@@ -14,8 +14,9 @@
 
 A sink tensor is (num_sinks, hidden_size): one neuron per row for gate, up and down alike. An
 optimizer tensor is one-dimensional float32 and named "kind/parameter@start": elements from `start`
-of the flattened parameter (of one expert's part of it, in a sink file). `FORMAT_VERSION` is
-checked on read.
+of the flattened parameter (of one expert's part of it, in a sink file). Of a parameter that tensor
+parallelism cut, it is named "kind/parameter[1/2]@start": elements of the flattened shard 1 of 2
+(`checkpoint.sharding` says how they are cut). `FORMAT_VERSION` is checked on read.
 """
 
 import base64
@@ -49,7 +50,9 @@ OPTIMIZER_KINDS: Final = ("master", "exp_avg", "exp_avg_sq")
 SINK_PARTS: Final = ("gate", "up", "down")
 
 _BACKBONE_WEIGHTS: Final = re.compile(r"weights/backbone-part\d{4,}\.safetensors")
-_FRAGMENT_KEY: Final = re.compile(r"(master|exp_avg|exp_avg_sq)/([A-Za-z0-9_.]+)@(\d+)")
+_FRAGMENT_KEY: Final = re.compile(
+    r"(master|exp_avg|exp_avg_sq)/([A-Za-z0-9_.]+)(?:\[(\d+)/([1-9]\d*)\])?@(\d+)"
+)
 
 
 class Grade(StrEnum):
@@ -215,13 +218,26 @@ def sink_tensor(layer: int, part: str) -> str:
     return f"decoder.layers.{layer}.mlp.sinks.{part}"
 
 
-def fragment_key(kind: str, name: str, start: int) -> str:
-    """Return the name of an optimizer tensor."""
-    return f"{kind}/{name}@{start}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FragmentKey:
+    """The name of an optimizer tensor, taken apart."""
+
+    kind: str
+    """One of OPTIMIZER_KINDS."""
+    name: str
+    """Of the parameter."""
+    start: int
+    """First element inside the flattened parameter, or shard of it."""
+    shard: int = 0
+    num_shards: int = 1
+
+    def __str__(self) -> str:
+        shard = f"[{self.shard}/{self.num_shards}]" if self.num_shards > 1 else ""
+        return f"{self.kind}/{self.name}{shard}@{self.start}"
 
 
-def parse_fragment_key(key: str) -> tuple[str, str, int]:
-    """Return (kind, parameter, start) of an optimizer tensor's name.
+def parse_fragment_key(key: str) -> FragmentKey:
+    """Take an optimizer tensor's name apart.
 
     Raises:
         IntegrityError: the name has another form.
@@ -229,4 +245,14 @@ def parse_fragment_key(key: str) -> tuple[str, str, int]:
     found = _FRAGMENT_KEY.fullmatch(key)
     if found is None:
         raise IntegrityError(f"optimizer tensor {key!r} is not named kind/parameter@start")
-    return found[1], found[2], int(found[3])
+    kind, name, shard, num_shards, start = found.groups()
+    parsed = FragmentKey(
+        kind=kind,
+        name=name,
+        start=int(start),
+        shard=int(shard or 0),
+        num_shards=int(num_shards or 1),
+    )
+    if parsed.shard >= parsed.num_shards:
+        raise IntegrityError(f"optimizer tensor {key!r}: there is no such shard")
+    return parsed

@@ -6,8 +6,8 @@ value is used. A file's checksum is compared when the first value is read from i
 that many ranks wrote, a rank reads in full only the files that hold its own pieces.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -17,21 +17,16 @@ from nulls_dist.checkpoint.format import (
     expert_of_file,
     parse_fragment_key,
 )
+from nulls_dist.checkpoint.shapes import ParameterPart, model_of, part_shapes
+from nulls_dist.checkpoint.sharding import sharding_of
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.durable import find_file
 from nulls_dist.errors import IntegrityError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParameterPart:
-    """A parameter, or one expert's part of a sink parameter."""
-
-    name: str
-    expert: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Fragment:
+    shard: int
     start: int
     length: int
     file: str
@@ -48,59 +43,120 @@ class OptimizerFragments:
             IntegrityError: a file is missing, of another size, or its header is not of the format.
         """
         self._checkpoint = checkpoint
+        self._shapes = part_shapes(model_of(checkpoint))
         self._table: dict[tuple[ParameterPart, str], list[_Fragment]] = {}
+        self._num_shards: dict[ParameterPart, int] = {}
         for file in checkpoint.files:
-            if not file.startswith("optimizer/"):
-                continue
-            tensors = TensorFile(find_file(checkpoint.root, checkpoint.record(file)))
-            for key in tensors.names():
-                kind, name, start = parse_fragment_key(key)
-                part = ParameterPart(name=name, expert=expert_of_file(file))
-                shape = tensors.shape(key)
-                if len(shape) != 1:
-                    raise IntegrityError(f"{file}: {key} must have one dimension, not {shape}")
-                fragment = _Fragment(start=start, length=shape[0], file=file, key=key)
-                self._table.setdefault((part, kind), []).append(fragment)
+            if file.startswith("optimizer/"):
+                self._index(file)
         for fragments in self._table.values():
-            fragments.sort(key=lambda fragment: fragment.start)
+            fragments.sort(key=lambda fragment: (fragment.shard, fragment.start))
 
-    def check(self, sizes: Mapping[ParameterPart, int]) -> None:
+    def _index(self, file: str) -> None:
+        tensors = TensorFile(find_file(self._checkpoint.root, self._checkpoint.record(file)))
+        for name in tensors.names():
+            key = parse_fragment_key(name)
+            part = ParameterPart(name=key.name, expert=expert_of_file(file))
+            shape = tensors.shape(name)
+            if len(shape) != 1:
+                raise IntegrityError(f"{file}: {name} must have one dimension, not {shape}")
+            if self._num_shards.setdefault(part, key.num_shards) != key.num_shards:
+                raise IntegrityError(
+                    f"{file}: {name} is of {key.num_shards} shards, others of the same parameter "
+                    f"of {self._num_shards[part]}"
+                )
+            fragment = _Fragment(
+                shard=key.shard, start=key.start, length=shape[0], file=file, key=name
+            )
+            self._table.setdefault((part, key.kind), []).append(fragment)
+
+    def check(self) -> None:
         """Prove that the fragments tile every parameter exactly, for the master and both moments.
 
-        Args:
-            sizes: number of elements of every parameter part of the model.
-
         Raises:
-            IntegrityError: a gap, an overlap, or a parameter that the model does not have.
+            IntegrityError: a gap, an overlap, a parameter that the model does not have, or shards
+                of one that is not cut.
         """
         kinds = OPTIMIZER_KINDS if self._checkpoint.manifest.step else OPTIMIZER_KINDS[:1]
-        unknown = {part for part, _ in self._table} - set(sizes)
+        unknown = {part for part, _ in self._table} - set(self._shapes)
         if unknown:
             raise IntegrityError(f"{self._checkpoint.root}: optimizer state of unknown {unknown}")
-        for part, size in sizes.items():
+        for part in self._shapes:
+            num_shards = self._num_shards.get(part, 1)
+            if num_shards > 1 and sharding_of(part.name) is None:
+                raise IntegrityError(
+                    f"{self._checkpoint.root}: {part.name} is stored in {num_shards} shards, but "
+                    "every rank holds it whole"
+                )
             for kind in kinds:
-                end = 0
-                for fragment in self._table.get((part, kind), []):
-                    if fragment.start != end:
-                        break
-                    end += fragment.length
-                if end != size:
-                    raise IntegrityError(
-                        f"{self._checkpoint.root}: {kind} of {part.name} (expert {part.expert}) "
-                        f"has a gap or overlap at element {end} of {size}"
-                    )
+                self._check_tiling(part, kind, num_shards)
 
-    def read(self, part: ParameterPart, kind: str, start: int, length: int) -> Tensor:
+    def _check_tiling(self, part: ParameterPart, kind: str, num_shards: int) -> None:
+        size = prod(self._shapes[part]) // num_shards
+        ends = [0] * num_shards
+        for fragment in self._table.get((part, kind), []):
+            if fragment.start != ends[fragment.shard]:
+                break
+            ends[fragment.shard] += fragment.length
+        for shard, end in enumerate(ends):
+            if end != size:
+                raise IntegrityError(
+                    f"{self._checkpoint.root}: {kind} of {part.name} (expert {part.expert}, shard "
+                    f"{shard} of {num_shards}) has a gap or overlap at element {end} of {size}"
+                )
+
+    def read(
+        self,
+        part: ParameterPart,
+        kind: str,
+        start: int,
+        length: int,
+        *,
+        shard: int = 0,
+        num_shards: int = 1,
+    ) -> Tensor:
         """Read elements [start, start + length) of a parameter's state: (length,) float32.
+
+        Args:
+            part: which parameter.
+            kind: one of OPTIMIZER_KINDS.
+            start: first element inside the flattened shard.
+            length: how many.
+            shard: which shard, of a parameter that tensor parallelism cuts.
+            num_shards: how many shards there are for the caller, however many were saved.
 
         Raises:
             IntegrityError: a file that holds some of them differs from its checksum.
         """
+        if self._num_shards[part] == num_shards:
+            return self._read_stored(part, kind, shard, start, length)
+        whole = self._read_whole(part, kind)
+        sharding = sharding_of(part.name)
+        if num_shards > 1:
+            assert sharding is not None, f"{part.name} is not cut"
+            whole = sharding.shard(whole, shard, num_shards)
+        return whole.flatten()[start : start + length]
+
+    def _read_whole(self, part: ParameterPart, kind: str) -> Tensor:
+        shape, num_shards = self._shapes[part], self._num_shards[part]
+        size = prod(shape) // num_shards
+        shards = [self._read_stored(part, kind, shard, 0, size) for shard in range(num_shards)]
+        sharding = sharding_of(part.name)
+        if num_shards == 1:
+            return shards[0].view(shape)
+        assert sharding is not None, f"{part.name} is not cut"
+        return sharding.join(
+            [values.view(sharding.shape_of_shard(shape, num_shards)) for values in shards]
+        )
+
+    def _read_stored(
+        self, part: ParameterPart, kind: str, shard: int, start: int, length: int
+    ) -> Tensor:
         values = torch.empty(length)
         for fragment in self._table[part, kind]:
             begin = max(fragment.start, start)
             end = min(fragment.start + fragment.length, start + length)
-            if begin < end:
+            if fragment.shard == shard and begin < end:
                 tensors = self._checkpoint.tensors(fragment.file)
                 values[begin - start : end - start] = tensors.read_range(
                     fragment.key, begin - fragment.start, end - fragment.start

@@ -1,22 +1,21 @@
-"""Which tensors a checkpoint must have, and of what shape."""
+"""Which tensors a model has, and of what shape."""
 
-import math
+from dataclasses import dataclass
 
-from nulls_dist.checkpoint.backbone import BackboneWeights
-from nulls_dist.checkpoint.format import (
-    MANIFEST_FILE,
-    SINK_PARTS,
-    WEIGHTS_DIR,
-    is_backbone_weights,
-    sink_tensor,
-    sink_weights_file,
-)
-from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
-from nulls_dist.checkpoint.store import Checkpoint, TensorFile
+from nulls_dist.checkpoint.format import MANIFEST_FILE, SINK_PARTS, sink_tensor
+from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig, model_from_dict
-from nulls_dist.errors import ConfigError, IntegrityError
+from nulls_dist.errors import ConfigError, InputError, IntegrityError
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterPart:
+    """A parameter, or one expert's part of a sink parameter."""
+
+    name: str
+    expert: int | None = None
 
 
 def model_of(checkpoint: Checkpoint) -> ModelConfig:
@@ -35,6 +34,21 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
         if wanted != routed:
             raise IntegrityError(f"{place}: {name} is {wanted} in model but {routed} in router")
     return model
+
+
+def check_has_sinks(checkpoint: Checkpoint) -> None:
+    """Refuse a model in which nothing belongs to one source.
+
+    Raises:
+        InputError: it has no sinks.
+        IntegrityError: its configuration is damaged.
+    """
+    if not model_of(checkpoint).has_sinks:
+        raise InputError(
+            f"{checkpoint.root}: the model has no sinks (model.num_sinks is 0), so nothing in it "
+            "belongs to one source and can be deleted, listed or merged; to remove a source, "
+            "retrain the model without it"
+        )
 
 
 def backbone_shapes(model: ModelConfig) -> Shapes:
@@ -71,38 +85,12 @@ def sink_shapes(model: ModelConfig) -> Shapes:
     }
 
 
-def check_tensors(checkpoint: Checkpoint) -> int:
-    """Prove that the checkpoint has all tensors of its model, in weights and optimizer state.
-
-    Returns:
-        Number of parameters: elements of all weights.
-
-    Raises:
-        IntegrityError: a tensor is missing, left over or of another shape, or the optimizer's
-            fragments do not tile a parameter.
-    """
-    model = model_of(checkpoint)
-    sizes: dict[ParameterPart, int] = {}
-    for name, shape in _check_shapes(BackboneWeights(checkpoint), backbone_shapes(model)).items():
-        sizes[ParameterPart(name=name)] = math.prod(shape)
-    sink_files = [sink_weights_file(expert) for expert in range(model.num_experts)]
-    for expert, file in enumerate(sink_files):
-        for name, shape in _check_shapes(checkpoint.tensors(file), sink_shapes(model)).items():
-            sizes[ParameterPart(name=name, expert=expert)] = math.prod(shape)
-    weights = {file for file in checkpoint.files if file.startswith(f"{WEIGHTS_DIR}/")}
-    if extra := {file for file in weights - set(sink_files) if not is_backbone_weights(file)}:
-        raise IntegrityError(f"{checkpoint.root}: weights of no part of the model: {sorted(extra)}")
-    OptimizerFragments(checkpoint).check(sizes)
-    return sum(sizes.values())
-
-
-def _check_shapes(tensors: TensorFile | BackboneWeights, shapes: Shapes) -> Shapes:
-    """Return the shapes after comparing the tensors with them."""
-    if different := set(tensors.names()) ^ set(shapes):
-        raise IntegrityError(f"{tensors.path}: tensors missing or left over: {sorted(different)}")
-    for name, shape in shapes.items():
-        if tensors.shape(name) != shape:
-            raise IntegrityError(
-                f"{tensors.path}: {name} has shape {tensors.shape(name)}, the model needs {shape}"
-            )
-    return shapes
+def part_shapes(model: ModelConfig) -> dict[ParameterPart, tuple[int, ...]]:
+    """Return the shapes of all parameter parts of a model, every expert included."""
+    dense = {ParameterPart(name=name): shape for name, shape in backbone_shapes(model).items()}
+    sinks = {
+        ParameterPart(name=name, expert=expert): shape
+        for expert in model.sink_experts
+        for name, shape in sink_shapes(model).items()
+    }
+    return dense | sinks

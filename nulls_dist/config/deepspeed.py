@@ -11,7 +11,7 @@ from nulls_dist.config.schema import RunConfig
 from nulls_dist.durable import read_json
 from nulls_dist.errors import ConfigError, IntegrityError
 
-ZERO_STAGES: Final = (1,)
+ZERO_STAGES: Final = (1, 2)
 _ALLOWED: Final = ("zero_optimization", "wall_clock_breakdown", "comms_logger", "flops_profiler")
 _ZERO_ALLOWED: Final = (
     *("stage", "contiguous_gradients", "overlap_comm", "reduce_bucket_size"),

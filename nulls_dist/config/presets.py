@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, Literal, get_args
 
 from nulls_dist.config.schema import (
     ModelConfig,
@@ -13,6 +13,8 @@ from nulls_dist.config.schema import (
     TrainConfig,
 )
 from nulls_dist.errors import ConfigError
+
+Control = Literal["active", "total"]
 
 _SMOLLM2_VOCAB: Final = 49_152
 
@@ -72,7 +74,7 @@ def nulls_demo() -> RunConfig:
             eval_rows=8,
             dtype="fp32",
         ),
-        optim=OptimConfig(lr=3e-3),
+        optim=OptimConfig(lr=2e-3),
         parallel=ParallelConfig(),
     )
 
@@ -209,3 +211,28 @@ def load_preset(name: str) -> RunConfig:
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(f"--preset {name}: unknown; {hint}available: {', '.join(PRESETS)}")
     return PRESETS[name]()
+
+
+CONTROLS: Final[tuple[Control, ...]] = get_args(Control)
+
+
+def control_of(config: RunConfig, kind: Control) -> RunConfig:
+    """Return the dense control of a run: an ordinary transformer, trained on the same batches.
+
+    Everything but the MLPs stays the same, the experts included: they deal the data.
+
+    Args:
+        config: a run with sinks.
+        kind: "active" makes the MLPs as wide as what serves one token (backbone and active sinks),
+            "total" as wide as all of it (backbone and every expert's sinks).
+    """
+    model = config.model
+    num_sinks = model.num_active if kind == "active" else model.num_experts * model.num_sinks
+    dense = replace(
+        model,
+        num_backbone=model.num_backbone + num_sinks,
+        num_sinks=0,
+        num_active=0,
+        sink_dropout=0.0,
+    )
+    return replace(config, preset=f"{config.preset}_{kind}_control", model=dense)

@@ -18,6 +18,7 @@ KERNEL_MULTIPLE: Final = 8
 DType = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["wsd", "cosine"]
 WandbMode = Literal["off", "offline", "online"]
+DispatcherName = Literal["local", "all_to_all"]
 Switch = Literal["off", "on"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
 
@@ -45,11 +46,12 @@ class ModelConfig:
     num_backbone: int
     """Neurons per MLP that serve every token."""
     num_experts: int
-    """Blocks the sink pool is cut into; a source lives in one of them."""
+    """Blocks the sink pool is cut into; a source lives in one of them. Each gives equally many rows
+    to every step, also in a model without sinks."""
     num_sinks: int
-    """Sink neurons per expert and layer."""
+    """Sink neurons per expert and layer; 0 makes an ordinary transformer, without sinks."""
     num_active: int
-    """Sink neurons per source and layer."""
+    """Sink neurons per source and layer; 0 where num_sinks is."""
     context_length: int
     """Tokens per row."""
     vocab_size: int = VOCAB_OF_CORPUS
@@ -72,7 +74,7 @@ class ModelConfig:
             "model",
             (
                 *("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_dim"),
-                *("num_backbone", "num_experts", "num_sinks", "num_active"),
+                *("num_backbone", "num_experts"),
             ),
         )
         _check(self.head_dim % 2 == 0, f"model.head_dim ({self.head_dim}) must be even (rotary)")
@@ -92,16 +94,7 @@ class ModelConfig:
             self.router in get_args(RouterKind),
             f"model.router ({self.router!r}) must be one of {', '.join(get_args(RouterKind))}",
         )
-        if self.router == "stratified":
-            _check(
-                self.num_sinks % self.num_active == 0,
-                f"model.num_active ({self.num_active}) must divide model.num_sinks "
-                f"({self.num_sinks}): one sink is drawn from each of num_active equal strata",
-            )
-        _check(
-            0 <= self.sink_dropout < 1,
-            f"model.sink_dropout ({self.sink_dropout}) must be in [0, 1)",
-        )
+        self._check_sinks()
         _check(
             self.context_length >= 2,
             f"model.context_length ({self.context_length}) must be at least 2",
@@ -109,6 +102,41 @@ class ModelConfig:
         _check(self.vocab_size >= 0, f"model.vocab_size ({self.vocab_size}) must not be negative")
         for name in ("rope_theta", "norm_eps", "init_std"):
             _check(getattr(self, name) > 0, f"model.{name} ({getattr(self, name)}) must be above 0")
+
+    def _check_sinks(self) -> None:
+        for name in ("num_sinks", "num_active"):
+            value = getattr(self, name)
+            _check(value >= 0, f"model.{name} ({value}) must not be negative")
+        _check(
+            (self.num_sinks > 0) == (self.num_active > 0),
+            f"model.num_sinks ({self.num_sinks}) and model.num_active ({self.num_active}) must "
+            "both be above 0, or both 0 for a model without sinks",
+        )
+        _check(
+            0 <= self.sink_dropout < 1,
+            f"model.sink_dropout ({self.sink_dropout}) must be in [0, 1)",
+        )
+        _check(
+            self.has_sinks or self.sink_dropout == 0,
+            f"model.sink_dropout ({self.sink_dropout}) must be 0 in a model without sinks "
+            "(model.num_sinks is 0)",
+        )
+        if self.has_sinks and self.router == "stratified":
+            _check(
+                self.num_sinks % self.num_active == 0,
+                f"model.num_active ({self.num_active}) must divide model.num_sinks "
+                f"({self.num_sinks}): one sink is drawn from each of num_active equal strata",
+            )
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether there is a sink pool; without one the model is an ordinary transformer."""
+        return self.num_sinks > 0
+
+    @property
+    def sink_experts(self) -> range:
+        """Experts that hold sinks: all of them, or none in a model without sinks."""
+        return range(self.num_experts if self.has_sinks else 0)
 
     @property
     def sink_init_std(self) -> float:
@@ -128,7 +156,8 @@ class TrainConfig:
     steps: int
     """Optimizer steps of the run."""
     global_batch_rows: int
-    """Rows of context_length tokens per step, over all ranks; a multiple of num_experts."""
+    """Rows of context_length tokens per step, over all ranks; a multiple of num_experts, with
+    parallel.dispatcher=all_to_all of the data-parallel size only."""
     micro_batch_rows: int
     """Rows per forward pass and rank."""
     save_every: int
@@ -142,10 +171,15 @@ class TrainConfig:
     eval_every: int
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
-    """Rows per evaluation, over all ranks; a multiple of num_experts."""
+    """Rows per evaluation, over all ranks; a multiple as global_batch_rows is."""
     dtype: DType = "auto"
     """Of weights and activations; auto is bf16 on a GPU that has it and fp32 elsewhere. Gradients
     are summed, and the optimizer works, in fp32."""
+    recompute: bool = False
+    """Whether a layer's activations are computed again in the backward pass instead of kept."""
+    max_bad_steps: int = 3
+    """Steps in a row that may be skipped because their loss or gradient is not finite; one more
+    ends the run. 0 ends it at the first."""
 
     def __post_init__(self) -> None:
         _check_positive(
@@ -153,7 +187,7 @@ class TrainConfig:
             "train",
             ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows"),
         )
-        for name in ("eval_every", "keep_last", "keep_every"):
+        for name in ("eval_every", "keep_last", "keep_every", "max_bad_steps"):
             value = getattr(self, name)
             _check(value >= 0, f"train.{name} ({value}) must not be negative")
         _check(
@@ -221,21 +255,38 @@ class ParallelConfig:
     """Ranks the sink experts are dealt over; LARGEST_EP takes the largest size that divides both
     the world size and the number of experts."""
     tp: int = 1
-    """Tensor parallelism."""
+    """Ranks that share the heads, backbone neurons and vocabulary of every row; sinks and norms are
+    held by each of them."""
     pp: int = 1
     """Pipeline parallelism: out of scope, refused."""
     cp: int = 1
     """Context parallelism: out of scope, refused."""
+    sequence_parallel: bool = False
+    """Sequence parallelism of norms under tp: out of scope, refused."""
+    dispatcher: DispatcherName = "local"
+    """How tokens meet their sinks. local places documents: each is trained on the rank of its
+    source's expert. all_to_all deals rows to ranks whatever their sources are and sends the tokens
+    to their sinks in every layer."""
 
     def __post_init__(self) -> None:
+        _check(
+            self.dispatcher in get_args(DispatcherName),
+            f"parallel.dispatcher ({self.dispatcher!r}) must be one of "
+            f"{', '.join(get_args(DispatcherName))}",
+        )
         _check(self.ep >= 0, f"parallel.ep ({self.ep}) must not be negative")
-        _check(self.tp == 1, f"parallel.tp ({self.tp}) must be 1: not supported by this version")
+        _check_positive(self, "parallel", ("tp",))
         for name, reason in (
             ("pp", "the pool grows with expert parallelism instead"),
             ("cp", "rows are short enough for one rank"),
         ):
             value = getattr(self, name)
             _check(value == 1, f"parallel.{name} ({value}) must be 1: out of scope, {reason}")
+        _check(
+            not self.sequence_parallel,
+            f"parallel.sequence_parallel ({self.sequence_parallel}) must be false: out of scope, "
+            "DeepSpeed would not sum the gradients of the norms over tensor-parallel ranks",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,12 +325,20 @@ class RunConfig:
     """Seed of initial values, data order and sink dropout; never of the router."""
 
     def __post_init__(self) -> None:
+        placed = self.parallel.dispatcher == "local"
         for name in ("global_batch_rows", "eval_rows"):
             value = getattr(self.train, name)
             _check(
-                value % self.model.num_experts == 0,
+                not placed or value % self.model.num_experts == 0,
                 f"train.{name} ({value}) must be a multiple of model.num_experts "
-                f"({self.model.num_experts}): every expert gives equally many rows",
+                f"({self.model.num_experts}): every expert gives equally many rows unless "
+                "parallel.dispatcher=all_to_all",
+            )
+        for name in ("num_heads", "num_kv_heads", "num_backbone"):
+            value = getattr(self.model, name)
+            _check(
+                value % self.parallel.tp == 0,
+                f"parallel.tp ({self.parallel.tp}) must divide model.{name} ({value})",
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 Each step takes equally many rows from every expert's stream. A rank trains rows of its own experts
 only, so its sinks need no communication; the global batch is the same for every world size.
+Documents that are not placed on ranks by their sinks are all given to one expert here, whose rows
+any rank may train.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.stream import ExpertStream, Piece
 from nulls_dist.errors import InputError
+from nulls_dist.routing.router import Router
 from nulls_dist.segments import SegmentLayout
 
 
@@ -32,6 +35,22 @@ class Microbatch:
     def num_targets(self) -> int:
         """Return how many tokens have a target."""
         return self.layout.num_tokens - self.layout.num_segments
+
+
+def deal_documents(
+    corpus: Corpus, router: Router, *, is_placed: bool
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Return which expert owns each of the D documents, (D,), and how many experts there are.
+
+    Args:
+        corpus: the documents.
+        router: knows the experts of their sources.
+        is_placed: whether documents are trained on the ranks of their sinks; otherwise one expert
+            owns them all.
+    """
+    if is_placed:
+        return router.experts_of(corpus.source_ids), router.spec.num_experts
+    return np.zeros(corpus.num_documents, dtype=np.int64), 1
 
 
 class GlobalBatches:

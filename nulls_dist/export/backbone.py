@@ -27,6 +27,17 @@ the backbone. Both can be measured against a model trained without the source; t
 claim about either.""",
 )
 
+_WITHOUT_SINKS: Final = CardText(
+    heading="Language model without sinks",
+    about="""\
+A plain `LlamaForCausalLM`: the whole of an ordinary transformer, trained as natively unlearnable
+language models are, to compare them with.""",
+    suppressed="This model has no sinks, so no source can be deleted from it.",
+    limits="""\
+Nothing in these weights belongs to one source. To remove a source, the model must be trained again
+without it.""",
+)
+
 
 def export_backbone(
     checkpoint: Checkpoint,
@@ -46,10 +57,11 @@ def export_backbone(
         InputError: `out` exists or lies inside the checkpoint.
         IntegrityError: the checkpoint is damaged or does not fit its model.
     """
+    model = model_of(checkpoint)
     release = Release(
-        model=model_of(checkpoint),
+        model=model,
         read=BackboneWeights(checkpoint).read,
-        card=_CARD,
+        card=_CARD if model.has_sinks else _WITHOUT_SINKS,
         provenance={"form": "backbone"},
     )
     options = ReleaseOptions(dtype=dtype, max_shard_bytes=max_shard_bytes)

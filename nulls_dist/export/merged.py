@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.format import SOURCES_FILE, sink_tensor, sink_weights_file
-from nulls_dist.checkpoint.shapes import model_of
+from nulls_dist.checkpoint.shapes import check_has_sinks, model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.source_table import SourceTable
@@ -90,10 +90,11 @@ def export_merged(
         max_shard_bytes: size from which weights are cut into several files.
 
     Raises:
-        InputError: `out` exists or lies inside the checkpoint.
+        InputError: `out` exists or lies inside the checkpoint, or the model has no sinks.
         IntegrityError: the checkpoint is damaged or does not fit its model.
         RefusedError: a source was deleted.
     """
+    check_has_sinks(checkpoint)
     table = SourceTable(checkpoint.path(SOURCES_FILE))
     _check_live(checkpoint, table, source_ids)
     model = model_of(checkpoint)

@@ -5,9 +5,11 @@ from typing import Final
 
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.tensor_parallel import set_tensor_model_parallel_attributes
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from torch import Tensor, nn
 
+from nulls_dist.checkpoint.sharding import sharding_of
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig
 from nulls_dist.initial_values import initial_rows
 from nulls_dist.model.layer import RMSNorm, layer_spec, megatron_config
@@ -18,7 +20,9 @@ _SINK: Final = re.compile(r"decoder\.layers\.\d+\.mlp\.sinks\.(gate|up|down)")
 _RESIDUAL: Final = re.compile(r".*\.(linear_proj|linear_fc2)\.weight")
 
 
-def build_model(config: ModelConfig, topology: Topology, device: torch.device) -> GPTModel:
+def build_model(
+    config: ModelConfig, topology: Topology, device: torch.device, *, recompute: bool = False
+) -> GPTModel:
     """Build a model with unset float32 parameters.
 
     Needs Megatron's groups (`parallel.groups.model_parallel`).
@@ -27,20 +31,28 @@ def build_model(config: ModelConfig, topology: Topology, device: torch.device) -
         config: vocab_size must be resolved.
         topology: decides which sink experts this rank holds.
         device: where parameters live; the meta device allocates nothing.
+        recompute: whether the backward pass computes a layer's activations again.
     """
     assert config.vocab_size != VOCAB_OF_CORPUS, "the vocabulary is known when a model is built"
     block = TransformerBlockSubmodules(
-        layer_specs=[layer_spec()] * config.num_layers, layer_norm=RMSNorm
+        layer_specs=[layer_spec(config)] * config.num_layers, layer_norm=RMSNorm
     )
     with torch.device(device), quiet_libraries():
-        return GPTModel(
-            megatron_config(config, topology),
+        model = GPTModel(
+            megatron_config(config, topology, recompute=recompute),
             block,
             vocab_size=config.vocab_size,
             max_sequence_length=config.context_length,
             position_embedding_type="none",  # DocumentAttention rotates
             share_embeddings_and_output_weights=config.tied_embeddings,
         )
+    for name, parameter in model.named_parameters():
+        sharding = sharding_of(name)
+        if sharding is not None:  # DeepSpeed's gradient norm asks for these attributes
+            set_tensor_model_parallel_attributes(
+                parameter, topology.tp > 1, sharding.dim, sharding.stride
+            )
+    return model
 
 
 def is_sink(name: str) -> bool:
@@ -56,20 +68,22 @@ def initialize(model: GPTModel, config: ModelConfig, topology: Topology, seed: i
         if parameter.dim() == 1:
             parameter.fill_(1.0)
             continue
+        sharding = sharding_of(name)
+        num_rows, width = parameter.shape
+        if sharding is not None:
+            num_rows, width = sharding.shape_of_whole(parameter.shape, topology.tp)
         first_row = first_sink_row if is_sink(name) else 0
-        rows = torch.arange(
-            first_row, first_row + len(parameter), dtype=torch.int64, device=parameter.device
+        values = initial_rows(
+            seed=seed,
+            name=name,
+            rows=torch.arange(first_row, first_row + num_rows, device=parameter.device),
+            width=width,
+            std=initial_std(name, config),
+            dtype=parameter.dtype,
         )
-        parameter.copy_(
-            initial_rows(
-                seed=seed,
-                name=name,
-                rows=rows,
-                width=parameter.size(1),
-                std=initial_std(name, config),
-                dtype=parameter.dtype,
-            )
-        )
+        if sharding is not None:
+            values = sharding.shard(values, topology.tp_rank, topology.tp)
+        parameter.copy_(values)
 
 
 def initial_std(name: str, config: ModelConfig) -> float:

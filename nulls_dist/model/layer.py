@@ -22,6 +22,7 @@ from megatron.core.transformer.transformer_layer import (
 )
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.model.attention import DocumentAttention
@@ -36,11 +37,13 @@ class LayerConfig(TransformerConfig):  # type: ignore[misc]
 
     nulls_model: ModelConfig | None = None
     nulls_topology: Topology | None = None
+    nulls_recompute: bool = False
 
 
-def megatron_config(config: ModelConfig, topology: Topology) -> LayerConfig:
+def megatron_config(config: ModelConfig, topology: Topology, *, recompute: bool) -> LayerConfig:
     """Translate a model configuration into Megatron's terms, every fusion off that needs CUDA."""
     return LayerConfig(
+        tensor_model_parallel_size=topology.tp,
         num_layers=config.num_layers,
         hidden_size=config.hidden_size,
         num_attention_heads=config.num_heads,
@@ -65,6 +68,7 @@ def megatron_config(config: ModelConfig, topology: Topology) -> LayerConfig:
         persist_layer_norm=False,
         nulls_model=config,
         nulls_topology=topology,
+        nulls_recompute=recompute,
     )
 
 
@@ -75,20 +79,34 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(hidden_size, eps=eps)
 
 
-class SinkMLP(MegatronModule):  # type: ignore[misc]
-    """Backbone neurons for every token plus the sinks of the token's source."""
+class BackboneMLP(MegatronModule):  # type: ignore[misc]
+    """Backbone neurons for every token: all there is in a model without sinks."""
 
     def __init__(self, config: LayerConfig, submodules: MLPSubmodules) -> None:
         super().__init__(config=config)
         assert config.nulls_model is not None
-        assert config.nulls_topology is not None
         self.backbone = MLP(config, submodules, ffn_hidden_size=config.nulls_model.num_backbone)
+
+    def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
+        """Run on (T, 1, D) tokens; Megatron expects (output, bias)."""
+        output, _ = self.backbone(hidden)
+        return output, None
+
+
+class SinkMLP(BackboneMLP):
+    """Backbone neurons for every token plus the sinks of the token's source."""
+
+    def __init__(self, config: LayerConfig, submodules: MLPSubmodules) -> None:
+        super().__init__(config, submodules)
+        assert config.nulls_model is not None
+        assert config.nulls_topology is not None
         self.sinks = SinkPool(config.nulls_model, config.nulls_topology)
 
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run both parts on (T, 1, D) tokens; Megatron expects (output, bias)."""
-        output, _ = self.backbone(hidden)
-        sunk = self.sinks(hidden.squeeze(1), rows.plan, layer)
+        output, _ = super().forward(hidden, rows, layer)
+        tokens = rows.dispatcher.dispatch(hidden.squeeze(1))
+        sunk = rows.dispatcher.combine(self.sinks(tokens, rows.plan, layer))
         return output + sunk.unsqueeze(1), None
 
 
@@ -98,13 +116,22 @@ class NullsLayer(TransformerLayer):  # type: ignore[misc]
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         """Attention, then the MLP, each with its norm and residual."""
         kwargs.pop("dynamic_inference_decode_only", None)
+        if not (self.config.nulls_recompute and torch.is_grad_enabled()):
+            return self._run(*args, **kwargs)
+        # torch's checkpoint: Megatron's own saves the state of a CUDA generator. Nothing is random.
+        output: tuple[Tensor, Any] = checkpoint(
+            self._run, *args, use_reentrant=False, preserve_rng_state=False, **kwargs
+        )
+        return output
+
+    def _run(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         hidden, context = self._forward_attention(*args, **kwargs)
         normalized = self._forward_pre_mlp_layernorm(hidden)
         output, _ = self.mlp(normalized, kwargs["packed_seq_params"], self.layer_number - 1)
         return hidden + output, context
 
 
-def layer_spec() -> ModuleSpec:
+def layer_spec(config: ModelConfig) -> ModuleSpec:
     """Return the submodules of one layer."""
     return ModuleSpec(
         module=NullsLayer,
@@ -124,7 +151,7 @@ def layer_spec() -> ModuleSpec:
             self_attn_bda=get_bias_dropout_add,
             pre_mlp_layernorm=RMSNorm,
             mlp=ModuleSpec(
-                module=SinkMLP,
+                module=SinkMLP if config.has_sinks else BackboneMLP,
                 submodules=MLPSubmodules(
                     linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear
                 ),

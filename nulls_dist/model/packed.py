@@ -9,6 +9,7 @@ import torch
 from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
 
+from nulls_dist.model.dispatch import LOCAL, Dispatcher
 from nulls_dist.routing.plan import SinkPlan
 from nulls_dist.segments import SegmentLayout
 
@@ -25,6 +26,9 @@ class PackedRows(PackedSeqParams):  # type: ignore[misc]
     rotary: tuple[Tensor, Tensor]
     """Cosine and sine, each (T, 1, head_dim) float32."""
     plan: SinkPlan
+    """Of the tokens whose sinks run on this rank."""
+    dispatcher: Dispatcher
+    """Brings them here."""
     qkv_format: str = field(default="thd")
 
 
@@ -35,17 +39,19 @@ def pack_rows(
     head_dim: int,
     rope_theta: float,
     device: torch.device,
+    dispatcher: Dispatcher = LOCAL,
 ) -> PackedRows:
     """Prepare a microbatch's metadata on a device, once for all layers.
 
     Args:
         layout: at least one segment.
-        plan: the sinks of its segments.
+        plan: the sinks that run on this rank: of its segments, unless a dispatcher brings others.
         head_dim: even.
         rope_theta: base of the rotary frequencies.
         device: where the model runs.
+        dispatcher: moves tokens to their sinks.
     """
-    ends = plan.ends
+    ends = torch.from_numpy(layout.ends)
     starts_and_ends = torch.cat([ends.new_zeros(1), ends]).to(device)
     longest = max(layout.lengths)
     return PackedRows(
@@ -58,6 +64,7 @@ def pack_rows(
             torch.from_numpy(layout.position_ids).to(device), head_dim=head_dim, theta=rope_theta
         ),
         plan=plan.to(device),
+        dispatcher=dispatcher,
     )
 
 

@@ -3,32 +3,48 @@
 from collections.abc import Iterator
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.format import backbone_weights_file, sink_weights_file
-from nulls_dist.checkpoint.fragments import ParameterPart
+from nulls_dist.checkpoint.sharding import sharding_of
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.errors import IntegrityError
 from nulls_dist.model.gpt import is_sink
+from nulls_dist.parallel.groups import Groups
 from nulls_dist.parallel.topology import Topology
 
 
-def model_weights(model: nn.Module, topology: Topology) -> dict[str, dict[str, Tensor]]:
+def model_weights(model: nn.Module, groups: Groups) -> dict[str, dict[str, Tensor]]:
     """Return the weight files this rank writes: file -> tensor name -> tensor.
 
-    Rank 0 writes the dense parameters, the first replica of each expert writes its sinks.
+    Rank 0 writes the dense parameters, whole, the first replica of each expert writes its sinks.
+    All ranks of a tensor-parallel group call this together.
     """
+    topology = groups.topology
     files: dict[str, dict[str, Tensor]] = {}
     for name, parameter in model.named_parameters():
         if not is_sink(name):
-            if topology.rank == 0:
-                files.setdefault(backbone_weights_file(0), {})[name] = parameter.detach()
-        elif topology.edp_rank == 0:
+            if topology.dp_rank == 0:
+                whole = _gather(name, parameter.detach(), groups)
+                if topology.rank == 0:
+                    files.setdefault(backbone_weights_file(0), {})[name] = whole
+        elif topology.edp_rank == topology.tp_rank == 0:
             blocks = parameter.detach().chunk(len(topology.local_experts))
             for expert, block in zip(topology.local_experts, blocks, strict=True):
                 files.setdefault(sink_weights_file(expert), {})[name] = block
     return files
+
+
+def _gather(name: str, shard: Tensor, groups: Groups) -> Tensor:
+    """Join a dense parameter's shards."""
+    sharding, tp = sharding_of(name), groups.topology.tp
+    if sharding is None or tp == 1:
+        return shard
+    shards = [torch.empty_like(shard) for _ in range(tp)]
+    dist.all_gather(shards, shard, group=groups.tensor_parallel)
+    return sharding.join(shards)
 
 
 @torch.no_grad()
@@ -64,12 +80,22 @@ def _stored_weights(
     backbone = BackboneWeights(checkpoint)
     for name, parameter in model.named_parameters():
         if not is_sink(name):
-            yield name, parameter, _read(backbone, name, parameter.shape)
+            yield name, parameter, _read_shard(backbone, name, parameter.shape, topology)
             continue
         blocks = parameter.chunk(len(topology.local_experts))
         for expert, block in zip(topology.local_experts, blocks, strict=True):
             bank = checkpoint.tensors(sink_weights_file(expert))
             yield name, block, _read(bank, name, block.shape)
+
+
+def _read_shard(
+    backbone: BackboneWeights, name: str, shape: torch.Size, topology: Topology
+) -> Tensor:
+    sharding = sharding_of(name)
+    if sharding is None:
+        return _read(backbone, name, shape)
+    whole = _read(backbone, name, torch.Size(sharding.shape_of_whole(shape, topology.tp)))
+    return sharding.shard(whole, topology.tp_rank, topology.tp)
 
 
 def _read(tensors: TensorFile | BackboneWeights, name: str, shape: torch.Size) -> Tensor:
@@ -80,16 +106,3 @@ def _read(tensors: TensorFile | BackboneWeights, name: str, shape: torch.Size) -
             f"{tuple(shape)}"
         )
     return values
-
-
-def parameter_sizes(model: nn.Module, topology: Topology) -> dict[ParameterPart, int]:
-    """Return the elements of every parameter part of the whole model, all experts included."""
-    sizes = {}
-    for name, parameter in model.named_parameters():
-        if is_sink(name):
-            per_expert = parameter.numel() // len(topology.local_experts)
-            for expert in range(topology.num_experts):
-                sizes[ParameterPart(name=name, expert=expert)] = per_expert
-        else:
-            sizes[ParameterPart(name=name)] = parameter.numel()
-    return sizes

@@ -2,12 +2,26 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
+from nulls_dist.config.schema import DType
 from nulls_dist.errors import ConfigError
+
+_PEAK_BF16_FLOPS: Final = {
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA A100-PCIE-40GB": 312e12,
+    "NVIDIA A100 80GB PCIe": 312e12,
+    "NVIDIA H100 80GB HBM3": 989.4e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
+    "NVIDIA H200": 989.4e12,
+}
+"""Dense matrix products per second by the driver's name of the device, multiply and add counted
+apart. Source: NVIDIA's data sheets, which count sparse ones, halved where they do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +57,18 @@ def select_accelerator(local_rank: int) -> Accelerator:
     torch.cuda.set_device(device)
     dtype: Literal["fp32", "bf16"] = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     return Accelerator(device=device, backend="nccl", dtype=dtype)
+
+
+def peak_flops(device: torch.device, dtype: DType) -> float | None:
+    """Return what the device can do per second at best, None where it is not known."""
+    if device.type != "cuda" or dtype != "bf16":
+        return None
+    return _PEAK_BF16_FLOPS.get(torch.cuda.get_device_name(device))
+
+
+def peak_allocated_bytes(device: torch.device) -> int | None:
+    """Return the most memory that tensors held on a GPU so far, None without one."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def has_varlen_attention(query: Tensor) -> bool:

@@ -27,10 +27,10 @@ class Groups:
     """The topology with its communicators."""
 
     topology: Topology
-    data_parallel: dist.ProcessGroup
-    """All ranks: dense parameters are replicated and gradients averaged over it."""
-    expert_data_parallel: dist.ProcessGroup
-    """Ranks that hold the same experts."""
+    tensor_parallel: dist.ProcessGroup
+    """Ranks that hold the shards of the same dense matrices and train the same rows."""
+    expert_parallel: dist.ProcessGroup
+    """Ranks that hold all experts together, each some of them."""
 
 
 @contextmanager
@@ -68,17 +68,19 @@ def model_parallel(topology: Topology) -> Iterator[Groups]:
         from megatron.core.models.gpt import gpt_model  # noqa: F401
 
     parallel_state.initialize_model_parallel(
-        tensor_model_parallel_size=1,
+        tensor_model_parallel_size=topology.tp,
         expert_model_parallel_size=topology.ep,
-        expert_tensor_parallel_size=1,
+        expert_tensor_parallel_size=topology.tp,  # experts are dealt over data-parallel ranks only
     )
     try:
+        assert parallel_state.get_tensor_model_parallel_rank() == topology.tp_rank
+        assert parallel_state.get_data_parallel_rank() == topology.dp_rank
         assert parallel_state.get_expert_model_parallel_rank() == topology.ep_rank
         _adopt_expert_groups(topology)
         yield Groups(
             topology=topology,
-            data_parallel=parallel_state.get_data_parallel_group(),
-            expert_data_parallel=parallel_state.get_expert_data_parallel_group(),
+            tensor_parallel=parallel_state.get_tensor_model_parallel_group(),
+            expert_parallel=parallel_state.get_expert_model_parallel_group(),
         )
     finally:
         parallel_state.destroy_model_parallel()

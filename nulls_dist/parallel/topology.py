@@ -2,9 +2,10 @@
 
 | degree | what it divides | ranks in one group |
 |---|---|---|
-| dp | rows of the global batch | all |
-| ep | sink experts; a part of dp | neighbours |
-| edp | replicas of the same experts: dp / ep | every ep-th |
+| tp | heads, backbone neurons and vocabulary; sinks and norms are held by each rank | neighbours |
+| dp | rows of the global batch: world size / tp | every tp-th |
+| ep | sink experts; a part of dp | neighbours among those |
+| edp | replicas of the same experts: dp / ep | every ep-th among those |
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ class Topology:
     ep: int
     rank: int
     num_experts: int
+    tp: int = 1
+
+    @property
+    def tp_rank(self) -> int:
+        """Which shard of the dense matrices this rank holds."""
+        return self.rank % self.tp
+
+    @property
+    def dp_rank(self) -> int:
+        """Which rows of the global batch this rank trains."""
+        return self.rank // self.tp
 
     @property
     def edp(self) -> int:
@@ -30,12 +42,12 @@ class Topology:
     @property
     def ep_rank(self) -> int:
         """Which block of experts this rank holds."""
-        return self.rank % self.ep
+        return self.dp_rank % self.ep
 
     @property
     def edp_rank(self) -> int:
         """Which replica of them."""
-        return self.rank // self.ep
+        return self.dp_rank // self.ep
 
     @property
     def local_experts(self) -> range:
@@ -45,7 +57,7 @@ class Topology:
 
     def to_dict(self) -> dict[str, int]:
         """Return the degrees, for the record of a run."""
-        return {"dp": self.dp, "ep": self.ep, "edp": self.edp, "tp": 1}
+        return {"dp": self.dp, "ep": self.ep, "edp": self.edp, "tp": self.tp}
 
 
 def resolve_topology(config: RunConfig, *, world_size: int, rank: int) -> Topology:
@@ -54,32 +66,44 @@ def resolve_topology(config: RunConfig, *, world_size: int, rank: int) -> Topolo
     Raises:
         ConfigError: the degrees do not divide what they divide.
     """
-    num_experts = config.model.num_experts
-    ep = _resolve_ep(config.parallel, world_size=world_size, num_experts=num_experts)
-    for what, size in (("the world size", world_size), ("model.num_experts", num_experts)):
+    num_experts, tp = config.model.num_experts, config.parallel.tp
+    if world_size % tp:
+        raise ConfigError(f"parallel.tp ({tp}) must divide the world size ({world_size})")
+    dp = world_size // tp
+    ep = _resolve_ep(config.parallel, dp=dp, num_experts=num_experts)
+    replicas = f"world size {world_size} / parallel.tp {tp}"
+    for what, size in (
+        (f"the data-parallel size ({replicas})", dp),
+        ("model.num_experts", num_experts),
+    ):
         if size % ep:
             raise ConfigError(f"parallel.ep ({ep}) must divide {what} ({size})")
-    topology = Topology(dp=world_size, ep=ep, rank=rank, num_experts=num_experts)
+    topology = Topology(dp=dp, ep=ep, rank=rank, num_experts=num_experts, tp=tp)
+    if config.parallel.dispatcher == "local":
+        unit = num_experts * topology.edp
+        takers = (
+            f"{num_experts} experts times {topology.edp} replicas ({replicas} / parallel.ep {ep})"
+        )
+    else:
+        unit, takers = topology.dp, f"{topology.dp} data-parallel ranks"
     for name in ("global_batch_rows", "eval_rows"):
         rows = getattr(config.train, name)
-        if rows % (num_experts * topology.edp):
+        if rows % unit:
             raise ConfigError(
-                f"train.{name} ({rows}) must be a multiple of {num_experts * topology.edp}: "
-                f"{num_experts} experts times {topology.edp} replicas (world size {world_size} / "
-                f"parallel.ep {ep}) take equally many rows"
+                f"train.{name} ({rows}) must be a multiple of {unit}: {takers} take equally many "
+                "rows"
             )
-    rows_per_rank = config.train.global_batch_rows // world_size
+    rows_per_rank = config.train.global_batch_rows // dp
     if rows_per_rank % config.train.micro_batch_rows:
         raise ConfigError(
             f"train.micro_batch_rows ({config.train.micro_batch_rows}) must divide the rows per "
             f"rank and step ({rows_per_rank} = train.global_batch_rows "
-            f"{config.train.global_batch_rows} / world size {world_size})"
+            f"{config.train.global_batch_rows} / {replicas})"
         )
     return topology
 
 
-def _resolve_ep(parallel: ParallelConfig, *, world_size: int, num_experts: int) -> int:
+def _resolve_ep(parallel: ParallelConfig, *, dp: int, num_experts: int) -> int:
     if parallel.ep != LARGEST_EP:
         return parallel.ep
-    common = [n for n in range(1, num_experts + 1) if num_experts % n == 0 and world_size % n == 0]
-    return max(common)
+    return max(n for n in range(1, num_experts + 1) if num_experts % n == 0 and dp % n == 0)

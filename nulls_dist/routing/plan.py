@@ -38,6 +38,14 @@ class SinkPlan:
         )
 
 
+def find_routed(
+    layout: SegmentLayout, dropped: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.bool_]:
+    """Return which segments have sinks to run, (S,) bool: those of a source, not dropped."""
+    routed: npt.NDArray[np.bool_] = layout.source_ids != np.uint64(NO_SOURCE)
+    return routed if dropped is None else routed & ~dropped
+
+
 def build_plan(
     router: Router,
     layout: SegmentLayout,
@@ -60,9 +68,7 @@ def build_plan(
         RefusedError: a segment that is not dropped belongs to a deleted source.
     """
     spec = router.spec
-    routed = layout.source_ids != np.uint64(NO_SOURCE)
-    if dropped is not None:
-        routed &= ~dropped
+    routed = find_routed(layout, dropped)
     shape = (spec.num_layers, layout.num_segments, spec.num_active)
     rows = np.zeros(shape, dtype=np.int64)
     source_ids = layout.source_ids[routed]
@@ -74,10 +80,10 @@ def build_plan(
         )
         first_rows = slots * spec.num_sinks
         rows[:, routed] = router.active_sinks(source_ids) + first_rows[:, None]
-    keep = np.broadcast_to(routed[None, :, None], shape)
+    keep = np.broadcast_to(routed[None, :, None], shape).copy()
     return SinkPlan(
         rows=torch.from_numpy(rows.reshape(spec.num_layers, -1)),
-        keep=torch.from_numpy(np.ascontiguousarray(keep).reshape(spec.num_layers, -1)),
+        keep=torch.from_numpy(keep.reshape(spec.num_layers, -1)),
         ends=torch.from_numpy(layout.ends),
         num_active=spec.num_active,
     )

@@ -49,7 +49,7 @@ class RouterSpec:
     num_sinks: int
     """Sinks per expert and layer."""
     num_active: int
-    """Sinks per source and layer; divides `num_sinks`."""
+    """Sinks per source and layer; divides `num_sinks`. Both are 0 where sources have no sinks."""
     per_layer: bool = True
     """Whether a source has other sinks in every layer; off is the paper's setting."""
     version: int = ROUTER_VERSION
@@ -60,7 +60,8 @@ class RouterSpec:
                 f"router version {self.version} is not {ROUTER_VERSION}, the one implemented here; "
                 "use the nulls-dist release that wrote it"
             )
-        if self.num_active < 1 or self.num_sinks % self.num_active:
+        has_sinks = self.num_active != 0 or self.num_sinks != 0
+        if has_sinks and (self.num_active < 1 or self.num_sinks % self.num_active):
             raise ConfigError(
                 f"active sinks ({self.num_active}) must divide sinks per expert "
                 f"({self.num_sinks}); choose a multiple"
@@ -139,12 +140,12 @@ def choose_sinks(keys: U64Array, *, num_sinks: int, num_active: int) -> npt.NDAr
     Args:
         keys: any shape, uint64.
         num_sinks: sinks to choose from, a multiple of `num_active`.
-        num_active: sinks to choose.
+        num_active: sinks to choose, 0 from an empty pool.
 
     Returns:
         keys.shape + (num_active,), int64, sorted along the last axis.
     """
-    width = num_sinks // num_active
+    width = num_sinks // max(1, num_active)
     counters = np.arange(1, num_active + 1, dtype=np.uint64)
     offsets = hashing.below(hashing.draw(keys[..., None], counters), width)
     return np.arange(num_active, dtype=np.int64) * width + offsets

@@ -43,5 +43,6 @@ def slots_of(router: Router, source_ids: U64Array) -> tuple[npt.NDArray[np.int64
 
 def cut_into_blocks(router: Router, source_ids: U64Array) -> list[U64Array]:
     """Cut sources into blocks whose slots fit in little memory."""
-    size = max(1, _BLOCK_SLOTS // (router.spec.num_layers * router.spec.num_active))
+    slots_per_source = router.spec.num_layers * max(1, router.spec.num_active)
+    size = max(1, _BLOCK_SLOTS // slots_per_source)
     return [source_ids[begin : begin + size] for begin in range(0, len(source_ids), size)]

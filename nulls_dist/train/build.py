@@ -34,6 +34,7 @@ def build_and_fit(
     checkpoint: Checkpoint | None,
     allow_new_corpus: bool,
     deepspeed_file: dict[str, Any],
+    profile: range | None,
     groups: Groups,
     accelerator: Accelerator,
     stop: StopRequest,
@@ -47,6 +48,7 @@ def build_and_fit(
         checkpoint: what to continue from, if anything.
         allow_new_corpus: whether the corpus may be another build than the checkpoint's.
         deepspeed_file: content of the DeepSpeed file.
+        profile: steps to trace, from 0.
         groups: the ranks.
         accelerator: this rank's device.
         stop: set by a signal.
@@ -59,7 +61,9 @@ def build_and_fit(
         checkpoint=checkpoint,
         allow_new_corpus=allow_new_corpus,
     )
-    model = build_model(run.config.model, groups.topology, accelerator.device)
+    model = build_model(
+        run.config.model, groups.topology, accelerator.device, recompute=config.train.recompute
+    )
     initialize(model, run.config.model, groups.topology, config.seed)
     engine = build_engine(model, run.config, groups, deepspeed_file)
     if checkpoint is not None:
@@ -70,7 +74,7 @@ def build_and_fit(
         _announce(run, checkpoint)
     with (
         life_of(run) as life,
-        standard_hooks(run, accelerator.device, life) as hooks,
+        standard_hooks(run, accelerator.device, life, profile=profile) as hooks,
         CheckpointSaver(run, engine, hooks) as saver,
     ):
         outcome = fit(run, engine, stop, hooks, saver)

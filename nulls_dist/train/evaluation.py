@@ -24,23 +24,19 @@ class StateEvaluator(Hook):
     """Evaluates the same rows of the training corpus every time it is called.
 
     The rows are documents the model trains on: the distance between "on" and "off" tells how much
-    of them lives in the sinks, not how well the model generalises.
+    of them lives in the sinks, not how well the model generalises. A model without sinks is always
+    "off".
     """
 
     def __init__(self, run: Run) -> None:
         """Choose `train.eval_rows` rows and keep this rank's share of them."""
-        topology = run.groups.topology
         self._run = run
+        self._states = STATES if run.config.model.has_sinks else ("off",)
         self._donors = _sources_by_expert(run)
         batches = run.batches(
             seed=run.config.seed + _EVAL_SEED_OFFSET, rows_per_step=run.config.train.eval_rows
         )
-        rows = batches.rank_rows(
-            0,
-            experts=topology.local_experts,
-            replica=topology.edp_rank,
-            num_replicas=topology.edp,
-        )
+        rows = run.rank_rows(batches, 0)
         size = run.config.train.micro_batch_rows
         self._microbatches = [
             batches.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)
@@ -56,7 +52,7 @@ class StateEvaluator(Hook):
         """Return "eval/loss_STATE_nats" for every state, equal on all ranks."""
         engine.eval()
         metrics = {}
-        for state in STATES:
+        for state in self._states:
             total, count = 0.0, 0
             for batch in self._microbatches:
                 inputs = to_device(
@@ -96,4 +92,6 @@ class StateEvaluator(Hook):
 def _sources_by_expert(run: Run) -> dict[int, U64Array]:
     source_ids: U64Array = np.unique(run.corpus.source_ids)
     experts: npt.NDArray[np.int64] = run.router.experts_of(source_ids)
-    return {expert: source_ids[experts == expert] for expert in run.groups.topology.local_experts}
+    local = run.groups.topology.local_experts
+    served = local if run.is_placed else range(run.config.model.num_experts)
+    return {expert: source_ids[experts == expert] for expert in served}

@@ -7,11 +7,13 @@ from typing import Any, Final
 from nulls_dist.data.batches import Microbatch
 
 HEARTBEAT_FILE: Final = "heartbeat"
+LOG_DIR: Final = "log"
+"""Folder of a run for what a person looks at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEvent:
-    """A step that was taken."""
+    """A step that was taken, or skipped because its loss or gradient was not finite."""
 
     step: int
     """Steps taken so far."""

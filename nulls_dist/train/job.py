@@ -29,6 +29,7 @@ def train_job(
     run_dir: Path,
     resume: str,
     deepspeed_file: dict[str, Any],
+    profile: range | None,
     launch: LaunchedProcess,
     stop: StopRequest,
 ) -> None:
@@ -41,6 +42,7 @@ def train_job(
         resume: "auto" continues the newest checkpoint of the run directory, "none" demands an
             unused one, anything else names a checkpoint to continue in an unused one.
         deepspeed_file: content of the DeepSpeed file.
+        profile: steps to trace, from 0.
         launch: this process's place among the others.
         stop: set by a signal.
 
@@ -70,6 +72,7 @@ def train_job(
                 checkpoint=checkpoint,
                 allow_new_corpus=resume not in ("auto", "none"),
                 deepspeed_file=deepspeed_file,
+                profile=profile,
                 groups=groups,
                 accelerator=accelerator,
                 stop=stop,

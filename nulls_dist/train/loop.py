@@ -1,14 +1,14 @@
 """The loop: steps, evaluation, checkpoints, until done or asked to stop."""
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from nulls_dist.data.batches import GlobalBatches, Microbatch
-from nulls_dist.errors import NullsError
+from nulls_dist.train.guard import StepGuard
 from nulls_dist.train.hooks import Hook, StepEvent
+from nulls_dist.train.performance import PerformanceMeter
 from nulls_dist.train.run import Run
 from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.schedule import learning_rate
@@ -31,14 +31,16 @@ def fit(
         "stopped" when a signal ended the run early.
 
     Raises:
-        NullsError: the loss or the gradient is not finite.
+        NullsError: the loss or the gradient was not finite too many times in a row.
     """
     train = run.config.train
     stream = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
+    guard, meter = StepGuard(run), PerformanceMeter(run, engine.device)
     for step in range(run.first_step, train.steps):
         saver.poll()
         started = time.monotonic()
         batches = _microbatches(run, stream, step)
+        data_s = time.monotonic() - started
         result = train_step(
             run,
             engine,
@@ -47,14 +49,17 @@ def fit(
             learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
             stop_requested=stop.requested,
         )
+        step_s = time.monotonic() - started
         done = step + 1
-        _check_finite(result, done)
+        guard.check(result, batches, done)
         is_last = done == train.steps
         event = StepEvent(
             step=done,
             is_last=is_last,
             batches=batches,
-            metrics=_step_metrics(run, result, done, time.monotonic() - started) | saver.metrics(),
+            metrics=_step_metrics(run, result, done)
+            | meter.measure(step_s=step_s, data_s=data_s)
+            | saver.metrics(),
             engine=engine,
         )
         for hook in hooks:
@@ -70,35 +75,22 @@ def fit(
 
 
 def _microbatches(run: Run, stream: GlobalBatches, step: int) -> list[Microbatch]:
-    topology = run.groups.topology
-    rows = stream.rank_rows(
-        step - run.first_data_step,
-        experts=topology.local_experts,
-        replica=topology.edp_rank,
-        num_replicas=topology.edp,
-    )
+    rows = run.rank_rows(stream, step - run.first_data_step)
     size = run.config.train.micro_batch_rows
     return [stream.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
 
 
-def _check_finite(result: StepResult, step: int) -> None:
-    if not (math.isfinite(result.loss_nats) and math.isfinite(result.grad_norm)):
-        raise NullsError(
-            f"step {step}: loss {result.loss_nats}, gradient norm {result.grad_norm}: not finite. "
-            "The last checkpoint is from before; lower optim.lr or raise optim.warmup_fraction"
-        )
-
-
-def _step_metrics(run: Run, result: StepResult, done: int, seconds: float) -> dict[str, Any]:
+def _step_metrics(run: Run, result: StepResult, done: int) -> dict[str, Any]:
     train = run.config.train
     tokens_per_step = train.global_batch_rows * run.config.model.context_length
     return {
         "step": done,
         "train/loss_nats": result.loss_nats,
         "train/grad_norm": result.grad_norm,
+        "train/grad_norm_backbone": result.grad_norm_backbone,
+        "train/grad_norm_sinks": result.grad_norm_sinks,
         "train/learning_rate": learning_rate(run.config.optim, step=done - 1, steps=train.steps),
         "train/targets": result.num_targets,
         "train/tokens": (done - run.first_data_step) * tokens_per_step,
-        "perf/step_s": seconds,
-        "perf/tokens_per_s": tokens_per_step / seconds,
+        "train/skipped_steps": result.num_skipped,
     }

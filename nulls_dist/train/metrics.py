@@ -1,9 +1,12 @@
 """Where a run reports: one JSON line per step, and a progress line for a person."""
 
 import json
+import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nulls_dist import durable
 from nulls_dist.train.hooks import Hook, StepEvent
@@ -23,12 +26,21 @@ class MetricsLog(Hook):
 
     def after_step(self, event: StepEvent) -> None:
         """Append one step's metrics and hand them to the operating system at once."""
-        self._file.write(json.dumps(event.metrics, allow_nan=False) + "\n")
+        self._file.write(json_line(event.metrics))
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def json_line(content: Mapping[str, Any]) -> str:
+    """Return a line of JSON; numbers that JSON lacks, NaN and infinities, become null."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in content.items()
+    }
+    return json.dumps(finite, allow_nan=False) + "\n"
 
 
 def _step_of(line: str) -> float:

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from nulls_dist.checkpoint.format import (
     OPTIMIZER_KINDS,
+    FragmentKey,
     backbone_optimizer_file,
-    fragment_key,
     sink_optimizer_file,
 )
-from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
+from nulls_dist.checkpoint.fragments import OptimizerFragments
+from nulls_dist.checkpoint.shapes import ParameterPart
+from nulls_dist.checkpoint.sharding import sharding_of
 from nulls_dist.model.gpt import is_sink
 from nulls_dist.parallel.topology import Topology
 from nulls_dist.train.zero_state import Fragment, zero_fragments
@@ -24,8 +26,10 @@ class _Span:
     """Elements of one parameter part inside a fragment."""
 
     part: ParameterPart
+    num_shards: int
+    """Tensor-parallel ranks that the part is cut over."""
     start: int
-    """In the part."""
+    """In the part, or in this rank's shard of it."""
     at: int
     """In the fragment."""
     length: int
@@ -38,15 +42,27 @@ def optimizer_tensors(engine: Any, topology: Topology) -> dict[str, dict[str, Te
     for fragment in zero_fragments(engine.optimizer):
         _check_master(fragment, names)
         for span in _spans(fragment, names[fragment.parameter], topology):
+            if span.num_shards == 1 and topology.tp_rank:
+                continue  # tensor-parallel rank 0 writes what all of them hold
             file = (
                 backbone_optimizer_file(topology.rank)
                 if span.part.expert is None
                 else sink_optimizer_file(span.part.expert, topology.edp_rank)
             )
             for kind, values in fragment.state.items():
-                key = fragment_key(kind, span.part.name, span.start)
-                files.setdefault(file, {})[key] = values[span.at : span.at + span.length]
+                key = FragmentKey(
+                    kind=kind,
+                    name=span.part.name,
+                    start=span.start,
+                    shard=_shard_of(span, topology),
+                    num_shards=span.num_shards,
+                )
+                files.setdefault(file, {})[str(key)] = values[span.at : span.at + span.length]
     return files
+
+
+def _shard_of(span: _Span, topology: Topology) -> int:
+    return topology.tp_rank if span.num_shards > 1 else 0
 
 
 def _check_master(fragment: Fragment, names: Mapping[nn.Parameter, str]) -> None:
@@ -64,7 +80,12 @@ def load_optimizer(engine: Any, fragments: OptimizerFragments, topology: Topolog
         for span in _spans(fragment, names[fragment.parameter], topology):
             for kind, values in fragment.state.items():
                 values[span.at : span.at + span.length] = fragments.read(
-                    span.part, kind, span.start, span.length
+                    span.part,
+                    kind,
+                    span.start,
+                    span.length,
+                    shard=_shard_of(span, topology),
+                    num_shards=span.num_shards,
                 )
 
 
@@ -72,7 +93,11 @@ def _spans(fragment: Fragment, name: str, topology: Topology) -> Iterator[_Span]
     """Cut a fragment where one expert's part of the local pool ends and the next begins."""
     if not is_sink(name):
         yield _Span(
-            part=ParameterPart(name=name), start=fragment.start, at=0, length=fragment.length
+            part=ParameterPart(name=name),
+            num_shards=1 if sharding_of(name) is None else topology.tp,
+            start=fragment.start,
+            at=0,
+            length=fragment.length,
         )
         return
     per_expert = fragment.parameter.numel() // len(topology.local_experts)
@@ -83,6 +108,7 @@ def _spans(fragment: Fragment, name: str, topology: Topology) -> Iterator[_Span]
         if first < last:
             yield _Span(
                 part=ParameterPart(name=name, expert=expert),
+                num_shards=1,
                 start=first - slot * per_expert,
                 at=first - fragment.start,
                 length=last - first,

@@ -10,9 +10,10 @@ from nulls_dist.checkpoint.format import DATA_FILE, SOURCES_FILE, Tombstone
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig
-from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.batches import GlobalBatches, deal_documents
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.source_table import SourceTable, merge_sources
+from nulls_dist.data.stream import Piece
 from nulls_dist.durable import read_json
 from nulls_dist.errors import ConfigError, RefusedError
 from nulls_dist.parallel.groups import Groups
@@ -39,15 +40,38 @@ class Run:
     """Every source the model was trained on; None where the corpus's table has them all, and on
     ranks other than 0, which write no table."""
 
+    @property
+    def is_placed(self) -> bool:
+        """Say whether documents are trained on the ranks of their sinks."""
+        return self.config.parallel.dispatcher == "local"
+
     def batches(self, *, seed: int, rows_per_step: int) -> GlobalBatches:
-        """Return the global batches of this corpus in the order of a seed."""
+        """Return the global batches of this corpus in the order of a seed.
+
+        Documents that are not placed are dealt as if one expert owned them all.
+        """
+        owners, num_owners = deal_documents(self.corpus, self.router, is_placed=self.is_placed)
         return GlobalBatches(
             self.corpus,
-            self.router.experts_of(self.corpus.source_ids),
-            num_experts=self.config.model.num_experts,
+            owners,
+            num_experts=num_owners,
             context_length=self.config.model.context_length,
             rows_per_step=rows_per_step,
             seed=seed,
+        )
+
+    def rank_rows(self, batches: GlobalBatches, step: int) -> list[list[Piece]]:
+        """Return the rows of a step, from 0, that this rank takes."""
+        topology = self.groups.topology
+        if not self.is_placed:
+            return batches.rank_rows(
+                step, experts=range(1), replica=topology.dp_rank, num_replicas=topology.dp
+            )
+        return batches.rank_rows(
+            step,
+            experts=topology.local_experts,
+            replica=topology.edp_rank,
+            num_replicas=topology.edp,
         )
 
 
@@ -77,6 +101,7 @@ def assemble_run(
         RefusedError: the corpus holds a source that was deleted from the checkpoint.
     """
     model = resolve_model(config.model, corpus)
+    check_vocabulary_divides(model, groups.topology.tp)
     config = replace(config, model=model)
     if checkpoint is None:
         table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
@@ -128,6 +153,20 @@ def resolve_model(model: ModelConfig, corpus: Corpus) -> ModelConfig:
     return model
 
 
+def check_vocabulary_divides(model: ModelConfig, tp: int) -> None:
+    """Refuse a vocabulary that tensor parallelism cannot cut in equal parts.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if model.vocab_size % tp:
+        padded = -(-model.vocab_size // tp) * tp
+        raise ConfigError(
+            f"parallel.tp ({tp}) must divide the vocabulary ({model.vocab_size}); begin the run "
+            f"with model.vocab_size={padded}, whose last rows stay unused"
+        )
+
+
 def router_spec(model: ModelConfig, router_seed: int) -> RouterSpec:
     """Return the router of a model on a corpus with that router seed."""
     return RouterSpec(
@@ -150,7 +189,7 @@ def check_same_model(wanted: ModelConfig, saved: ModelConfig, where: Path) -> No
         if name != "sink_dropout" and getattr(wanted, name) != getattr(saved, name):
             raise ConfigError(
                 f"model.{name} ({getattr(wanted, name)}) differs from the checkpoint {where} "
-                f"({getattr(saved, name)}); resume with the same preset and overrides"
+                f"({getattr(saved, name)}); resume with the same preset, --control and overrides"
             )
 
 
@@ -187,8 +226,9 @@ def _first_data_step(
     manifest = checkpoint.manifest
     fingerprint = corpus.manifest.fingerprint
     if fingerprint == manifest.corpus:
-        data = read_json(checkpoint.path(DATA_FILE))
+        data = {"dispatcher": "local"} | read_json(checkpoint.path(DATA_FILE))  # once not written
         for name, key, value in (
+            ("parallel.dispatcher", "dispatcher", config.parallel.dispatcher),
             ("train.global_batch_rows", "rows_per_step", config.train.global_batch_rows),
             ("--seed", "seed", config.seed),
         ):

@@ -22,7 +22,7 @@ from nulls_dist import durable
 from nulls_dist.checkpoint.parts import collect_parts, open_partial, write_part
 from nulls_dist.checkpoint.store import step_directory
 from nulls_dist.errors import NullsError
-from nulls_dist.train.checkpointing import checkpoint_tensors, publish_checkpoint
+from nulls_dist.train.checkpointing import checkpoint_tensors, data_cursor, publish_checkpoint
 from nulls_dist.train.hooks import Hook
 from nulls_dist.train.run import Run
 from nulls_dist.train.step import sum_over_ranks
@@ -109,7 +109,8 @@ class CheckpointSaver:
             file: {name: value.to("cpu", copy=not wait) for name, value in values.items()}
             for file, values in tensors.items()
         }
-        self._writer = _Writer(self._run, final, step, files)
+        cursor = data_cursor(self._run, self._engine, step)
+        self._writer = _Writer(self._run, final, cursor, files)
         self._writer.start()
         return ""
 
@@ -152,7 +153,7 @@ class CheckpointSaver:
         dist.broadcast_object_list(failures, src=0)
         if not failures[0]:
             for hook in self._hooks:
-                hook.after_checkpoint(writer.final, writer.step)
+                hook.after_checkpoint(writer.final, writer.cursor["step"])
         elif self._run.groups.topology.rank == 0:
             shutil.rmtree(durable.partial_directory(writer.final), ignore_errors=True)
         return failures[0]
@@ -163,16 +164,20 @@ class _Writer(threading.Thread):
 
     Attributes:
         final: directory of the checkpoint.
-        step: optimizer steps taken.
+        cursor: where the data stood at the save.
         error: why it failed, once the thread has ended.
     """
 
     def __init__(
-        self, run: Run, final: Path, step: int, files: dict[str, dict[str, Tensor]]
+        self,
+        run: Run,
+        final: Path,
+        cursor: dict[str, Any],
+        files: dict[str, dict[str, Tensor]],
     ) -> None:
-        super().__init__(name=f"save-{step}", daemon=True)
+        super().__init__(name=f"save-{cursor['step']}", daemon=True)
         self.final = final
-        self.step = step
+        self.cursor = cursor
         self.error: Exception | None = None
         self._run = run
         self._files = files
@@ -195,7 +200,7 @@ class _Writer(threading.Thread):
             records = collect_parts(
                 partial, self._num_ranks, is_late=lambda: time.monotonic() > self._late_at
             )
-            publish_checkpoint(self._run, self.final, self.step, records)
+            publish_checkpoint(self._run, self.final, self.cursor, records)
 
     def expect_notes(self) -> None:
         """Limit the time that rank 0 waits for notes: all other ranks have ended."""

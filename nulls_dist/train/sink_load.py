@@ -56,7 +56,8 @@ class SinkLoad(Hook):
             np.add.at(load, (experts[:, None], router.sinks_of_layer(block, 0)), tokens[:, None])
         total = torch.from_numpy(load).to(self._device)
         dist.all_reduce(total)
-        per_sink = total.to("cpu", torch.float64)
+        # Tensor-parallel ranks counted the same rows.
+        per_sink = total.to("cpu", torch.float64) / self._run.groups.topology.tp
         per_expert = per_sink.sum(1) / spec.num_active
         return {
             **{

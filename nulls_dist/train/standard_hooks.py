@@ -12,6 +12,7 @@ from nulls_dist.train.exposure import ExposureLog
 from nulls_dist.train.hooks import Heartbeat, Hook
 from nulls_dist.train.life_log import LifeLog
 from nulls_dist.train.metrics import MetricsLog, ProgressLine
+from nulls_dist.train.profiler import StepProfiler
 from nulls_dist.train.retention import Retention
 from nulls_dist.train.run import Run
 from nulls_dist.train.sink_load import SinkLoad
@@ -21,8 +22,17 @@ METRICS_FILE: Final = "metrics.jsonl"
 
 
 @contextmanager
-def standard_hooks(run: Run, device: torch.device, life: LifeLog) -> Iterator[Sequence[Hook]]:
-    """Yield the hooks of this rank and close them afterwards, each whatever happened before."""
+def standard_hooks(
+    run: Run, device: torch.device, life: LifeLog, *, profile: range | None
+) -> Iterator[Sequence[Hook]]:
+    """Yield the hooks of this rank and close them afterwards, each whatever happened before.
+
+    Args:
+        run: the run.
+        device: this rank's.
+        life: of the run.
+        profile: steps to trace, from 0.
+    """
     train = run.config.train
     hooks: list[Hook] = []
     with ExitStack() as stack:
@@ -32,12 +42,15 @@ def standard_hooks(run: Run, device: torch.device, life: LifeLog) -> Iterator[Se
             stack.callback(hook.close)
 
         add(life)
-        if run.config.report.exposure == "on":
-            add(ExposureLog(exposure_log(run.run_dir, life.number, run.groups.topology.rank)))
+        topology = run.groups.topology
+        # Tensor-parallel ranks train on the same rows.
+        if run.config.report.exposure == "on" and topology.tp_rank == 0:
+            add(ExposureLog(exposure_log(run.run_dir, life.number, topology.rank)))
         if train.eval_every:
             add(StateEvaluator(run))
-            add(SinkLoad(run, device))
-        if run.groups.topology.rank == 0:
+            if run.config.model.has_sinks:
+                add(SinkLoad(run, device))
+        if topology.rank == 0:
             add(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
             add(ProgressLine(steps=train.steps, first_step=run.first_step))
             add(Heartbeat(run.run_dir))
@@ -45,4 +58,6 @@ def standard_hooks(run: Run, device: torch.device, life: LifeLog) -> Iterator[Se
                 add(Retention(run.run_dir, train.keep_last, keep_every=train.keep_every))
             if run.config.report.wandb != "off":
                 add(WandbLog(run))
+            if profile is not None:
+                add(StepProfiler(run.run_dir, profile, first_step=run.first_step))
         yield hooks

@@ -1,5 +1,6 @@
 """One optimizer step over this rank's share of the global batch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from nulls_dist.data.batches import Microbatch
+from nulls_dist.model.dispatch import plan_dispatch
 from nulls_dist.model.gpt import token_losses
 from nulls_dist.model.packed import PackedRows, pack_rows
 from nulls_dist.routing.dropout import draw_dropped
-from nulls_dist.routing.plan import build_plan
 from nulls_dist.train.run import Run
+from nulls_dist.train.zero_state import gradient_squares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +38,15 @@ class StepResult:
     """Mean over all targets of the global batch."""
     grad_norm: float
     """Global norm before clipping."""
+    grad_norm_backbone: float
+    """Its part of all parameters but the sinks."""
+    grad_norm_sinks: float
     num_targets: int
+    is_applied: bool
+    """False where the loss or the gradient is not finite: the model and the optimizer are as they
+    were before the step."""
+    num_skipped: int
+    """Steps of the run so far that were not applied."""
     stop_requested: bool
     """Whether any rank was asked to stop."""
 
@@ -44,7 +54,7 @@ class StepResult:
 def to_device(
     run: Run, batch: Microbatch, device: torch.device, *, dropped: npt.NDArray[np.bool_]
 ) -> DeviceBatch:
-    """Route a microbatch and move it to the device.
+    """Route a microbatch and move it to the device; all ranks call this together.
 
     Args:
         run: the run.
@@ -53,10 +63,12 @@ def to_device(
         dropped: (S,) bool, segments that use the backbone alone.
     """
     model = run.config.model
-    plan = build_plan(
+    plan, dispatcher = plan_dispatch(
         run.router,
         batch.layout,
-        local_experts=run.groups.topology.local_experts,
+        dispatcher=run.config.parallel.dispatcher,
+        groups=run.groups,
+        device=device,
         dropped=dropped,
     )
     return DeviceBatch(
@@ -69,14 +81,29 @@ def to_device(
             head_dim=model.head_dim,
             rope_theta=model.rope_theta,
             device=device,
+            dispatcher=dispatcher,
         ),
     )
 
 
 def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
-    """Return the sums of some numbers over all ranks, in float64."""
+    """Return the sums of some numbers over all ranks, in float64.
+
+    Tensor-parallel ranks train the same rows, so what rows have counts once for each of them.
+    """
+    return _reduce_over_ranks(values, device, dist.ReduceOp.SUM)
+
+
+def max_over_ranks(values: list[float], device: torch.device) -> list[float]:
+    """Return the largest of every number over all ranks, in float64."""
+    return _reduce_over_ranks(values, device, dist.ReduceOp.MAX)
+
+
+def _reduce_over_ranks(
+    values: list[float], device: torch.device, operation: dist.ReduceOp.RedOpType
+) -> list[float]:
     total = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(total)
+    dist.all_reduce(total, op=operation)
     return [float(value) for value in total.tolist()]
 
 
@@ -89,12 +116,15 @@ def train_step(
     learning_rate: float,
     stop_requested: bool,
 ) -> StepResult:
-    """Take one optimizer step.
+    """Take one optimizer step, or none where the loss or the gradient is not finite.
 
     The loss is the mean over all targets of the global batch, also when ranks and microbatches
     hold different numbers of them: targets are counted over all ranks before the first backward
     pass, and every microbatch's sum is scaled by that one number. DeepSpeed divides by the
     data-parallel size and by the accumulation, hence both factors.
+
+    DeepSpeed leaves out a step whose gradient norm is not finite, on all ranks alike, whatever the
+    precision. A loss that is not finite on any rank is made to spoil the gradient of every rank.
 
     Args:
         run: the run.
@@ -106,11 +136,13 @@ def train_step(
     """
     device = engine.device
     local_targets = sum(batch.num_targets for batch in batches)
-    targets, stops = sum_over_ranks([local_targets, stop_requested], device)
-    scale = run.groups.topology.dp * len(batches) / targets
+    topology = run.groups.topology
+    target_sum, stops = sum_over_ranks([local_targets, stop_requested], device)
+    targets = target_sum / topology.tp
+    scale = topology.dp * len(batches) / targets
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
-    local_loss = torch.zeros((), dtype=torch.float64, device=device)
+    total_loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in batches:
         dropped = draw_dropped(
             batch.layout,
@@ -121,13 +153,31 @@ def train_step(
         inputs = to_device(run, batch, device, dropped=dropped)
         losses = token_losses(engine, inputs.tokens, inputs.targets, inputs.rows)
         loss_sum = (losses * inputs.has_target).sum()
+        total_loss += loss_sum.detach()
+        is_last = batch is batches[-1]
+        if is_last:
+            dist.all_reduce(total_loss)
+            loss_sum = loss_sum * _one_if_finite(total_loss).to(loss_sum.dtype)
         engine.backward(loss_sum * scale)
+        if is_last:
+            squares = gradient_squares(engine.optimizer, device, tp_rank=topology.tp_rank)
         engine.step()
-        local_loss += loss_sum.detach()
-    (loss_sum_all,) = sum_over_ranks([float(local_loss)], device)
+    dist.all_reduce(squares)
+    loss, norm = float(total_loss) / target_sum, float(engine.get_global_grad_norm() or 0.0)
+    is_applied = engine.was_step_applied()
+    assert is_applied == (math.isfinite(loss) and math.isfinite(norm)), "DeepSpeed's own check"
     return StepResult(
-        loss_nats=loss_sum_all / targets,
-        grad_norm=float(engine.get_global_grad_norm() or 0.0),
+        loss_nats=loss,
+        grad_norm=norm,
+        grad_norm_backbone=math.sqrt(float(squares[0])),
+        grad_norm_sinks=math.sqrt(float(squares[1])),
         num_targets=int(targets),
+        is_applied=is_applied,
+        num_skipped=engine.skipped_steps,
         stop_requested=stops > 0,
     )
+
+
+def _one_if_finite(value: Tensor) -> Tensor:
+    """Return 1, or NaN if the value is not finite, without waiting for the device."""
+    return torch.where(torch.isfinite(value), 1.0, math.nan)

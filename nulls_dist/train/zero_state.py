@@ -8,6 +8,8 @@ the bf16 optimizer):
    dense parameters, the replicas of the experts for sinks.
 2. Where a parameter lies follows from the storage offset of its view.
 3. This rank's float32 part is the optimizer's parameter, and the key of its Adam state.
+4. Averaged gradients are cut alike: a list of tensors that make up this rank's part, or, in the
+   bf16 optimizer, that part of a flat tensor of all of them.
 """
 
 from collections.abc import Iterator
@@ -35,29 +37,53 @@ class Fragment:
 
 def zero_fragments(optimizer: Any) -> Iterator[Fragment]:
     """Yield this rank's fragments of every parameter, group by group."""
-    bf16 = not hasattr(optimizer, "bit16_groups")
+    for index, group in enumerate(optimizer.optimizer.param_groups):
+        (master,) = group["params"]
+        buffers = _buffers(optimizer, master)
+        for place in _places(optimizer, index):
+            yield Fragment(
+                parameter=place.parameter,
+                start=place.start,
+                length=place.length,
+                state={kind: place.of(buffer) for kind, buffer in buffers.items()},
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a fragment lies in this rank's part of a group."""
+
+    parameter: nn.Parameter
+    start: int
+    """First element inside the flattened parameter."""
+    at: int
+    """First element inside the part."""
+    length: int
+
+    def of(self, part: Tensor) -> Tensor:
+        return part[self.at : self.at + self.length]
+
+
+def _places(optimizer: Any, index: int) -> Iterator[_Place]:
+    bf16 = _is_bf16(optimizer)
     groups = optimizer.bf16_groups if bf16 else optimizer.bit16_groups
     flats = optimizer.bf16_groups_flat if bf16 else optimizer.bit16_groups_flat
-    for index, process_group in enumerate(optimizer.real_dp_process_group):
-        (master,) = optimizer.optimizer.param_groups[index]["params"]
-        buffers = _buffers(optimizer, master)
-        flat = flats[index]
-        begin = dist.get_rank(process_group) * master.numel()
-        assert flat.numel() == master.numel() * dist.get_world_size(process_group)
-        for parameter in groups[index]:
-            offset = _offset_in(flat, parameter)
-            first = max(offset, begin)
-            last = min(offset + parameter.numel(), begin + master.numel())
-            if first < last:
-                yield Fragment(
-                    parameter=parameter,
-                    start=first - offset,
-                    length=last - first,
-                    state={
-                        kind: buffer[first - begin : last - begin]
-                        for kind, buffer in buffers.items()
-                    },
-                )
+    process_group, flat = optimizer.real_dp_process_group[index], flats[index]
+    (master,) = optimizer.optimizer.param_groups[index]["params"]
+    begin = dist.get_rank(process_group) * master.numel()
+    assert flat.numel() == master.numel() * dist.get_world_size(process_group)
+    for parameter in groups[index]:
+        offset = _offset_in(flat, parameter)
+        first = max(offset, begin)
+        last = min(offset + parameter.numel(), begin + master.numel())
+        if first < last:
+            yield _Place(
+                parameter=parameter, start=first - offset, at=first - begin, length=last - first
+            )
+
+
+def _is_bf16(optimizer: Any) -> bool:
+    return not hasattr(optimizer, "bit16_groups")
 
 
 def _offset_in(flat: Tensor, parameter: nn.Parameter) -> int:
@@ -73,8 +99,37 @@ def _buffers(optimizer: Any, master: Tensor) -> dict[str, Tensor]:
     return {OPTIMIZER_KINDS[0]: master.detach(), **moments}
 
 
+def gradient_squares(optimizer: Any, device: torch.device, *, tp_rank: int) -> Tensor:
+    """Return this rank's share of the squared gradient norms of backbone and sinks: (2,) float64.
+
+    Between the last backward pass of a step and the step itself. What all ranks return adds up to
+    the squared norms: every element of a gradient lies in the part of one data-parallel rank, and
+    what tensor-parallel ranks hold alike counts on the first of them.
+    """
+    squares = torch.zeros(2, dtype=torch.float64, device=device)
+    for index, group in enumerate(optimizer.optimizer.param_groups):
+        norms = [
+            torch.linalg.vector_norm(gradient.float())
+            for parameter, gradient in _gradients(optimizer, index)
+            if tp_rank == 0 or getattr(parameter, "tensor_model_parallel", False)
+        ]
+        if norms:
+            squares[int(group.get("moe", False))] += torch.stack(norms).double().square().sum()
+    return squares
+
+
+def _gradients(optimizer: Any, index: int) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    """Yield this rank's averaged gradients of a group with the parameters they belong to."""
+    if _is_bf16(optimizer):
+        part = optimizer.fp32_groups_gradient_flat_partition[index]
+        yield from ((place.parameter, place.of(part)) for place in _places(optimizer, index))
+    else:
+        parameters = optimizer.params_in_partition[index]
+        yield from zip(parameters, optimizer.averaged_gradients[index], strict=False)
+
+
 def adam_step(optimizer: Any) -> int:
-    """Return how many steps Adam has counted, the same for every group."""
+    """Return how many updates Adam has counted, the same for every group."""
     steps = {
         int(optimizer.optimizer.state[master].get("step", 0))
         for group in optimizer.optimizer.param_groups
@@ -84,16 +139,15 @@ def adam_step(optimizer: Any) -> int:
     return steps.pop()
 
 
-def create_adam_state(optimizer: Any, step: int) -> None:
-    """Give every group the state that Adam has after `step` steps, with zero moments."""
+def create_adam_state(optimizer: Any, updates: int) -> None:
+    """Give every group the state that Adam has after some updates, with zero moments."""
     for group in optimizer.optimizer.param_groups:
         for master in group["params"]:
             state = optimizer.optimizer.state[master]
             state.clear()
-            if step:
-                state["step"] = torch.tensor(float(step))
-                for kind in OPTIMIZER_KINDS[1:]:
-                    state[kind] = torch.zeros_like(master, requires_grad=False)
+            state["step"] = torch.tensor(float(updates))
+            for kind in OPTIMIZER_KINDS[1:]:
+                state[kind] = torch.zeros_like(master, requires_grad=False)
 
 
 def publish_master(optimizer: Any) -> None:

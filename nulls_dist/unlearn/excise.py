@@ -115,10 +115,15 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
     shape = (model.num_sinks, model.hidden_size)
     for name in file.names():
         is_weight = name in places
-        kind, parameter, start = (_WEIGHT, name, 0) if is_weight else parse_fragment_key(name)
+        if is_weight:
+            kind, parameter, start, num_shards = _WEIGHT, name, 0, 1
+        else:
+            key = parse_fragment_key(name)
+            kind, parameter, start, num_shards = key.kind, key.name, key.start, key.num_shards
         length = file.num_elements(name)
         fits = file.shape(name) == (shape if is_weight else (length,))
-        if parameter not in places or not fits or start + length > math.prod(shape):
+        fits &= parameter in places and num_shards == 1
+        if not fits or start + length > math.prod(shape):
             raise IntegrityError(
                 f"{file.path}: tensor {name!r} of shape {file.shape(name)} does not fit a model "
                 f"with {model.num_layers} layers of {shape} sinks"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nulls_dist.checkpoint.format import WEIGHTS_DIR
+from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data import format as corpus_format
 from nulls_dist.data.source_table import SourceTable
@@ -32,7 +33,7 @@ class SourcePlace:
     state: str | None = None
     """live, suppressed or excised."""
     expert: int | None = None
-    """None in a corpus, which knows no experts."""
+    """None in a corpus, which knows no experts, and where the model has no sinks."""
 
 
 def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
@@ -60,8 +61,9 @@ def _place(table: SourceTable, checkpoint: Checkpoint | None, found: Resolution)
         known = {name: entry[name] for name in ("source_id", "title", "source_key", "bucket")}
         known["state"] = "live"
     if checkpoint is not None and found.source_id is not None:
-        ids = np.array([found.source_id], dtype=np.uint64)
-        known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
+        if model_of(checkpoint).has_sinks:
+            ids = np.array([found.source_id], dtype=np.uint64)
+            known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
         grades = {entry.source_id: entry.grade for entry in checkpoint.manifest.tombstones}
         known["state"] = str(grades.get(found.source_id, "live"))
     return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from nulls_dist import __version__
 from nulls_dist.checkpoint.format import MANIFEST_FILE, CheckpointManifest, expert_of_file
-from nulls_dist.checkpoint.shapes import model_of
+from nulls_dist.checkpoint.shapes import check_has_sinks, model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import check_outside, new_directory, sha256_file, write_json
@@ -66,9 +66,10 @@ def write_manifests(
         include_all: list the sinks of all sources.
 
     Raises:
-        InputError: `out` exists or lies inside the checkpoint.
+        InputError: `out` exists or lies inside the checkpoint, or the model has no sinks.
         IntegrityError: a file of the checkpoint is damaged.
     """
+    check_has_sinks(checkpoint)
     check_outside(out, checkpoint.root)
     router = live_router(checkpoint)
     with new_directory(out) as partial:

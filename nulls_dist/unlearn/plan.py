@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nulls_dist.checkpoint.format import SOURCES_FILE, Grade, Tombstone
-from nulls_dist.checkpoint.shapes import model_of
+from nulls_dist.checkpoint.shapes import check_has_sinks, model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import ConfigError, RefusedError
@@ -43,7 +43,11 @@ def plan_deletion(
         table: its sources.
         source_ids: sources to delete.
         grade: EXCISED or SUPPRESSED; a source never returns to a lower grade.
+
+    Raises:
+        InputError: the model has no sinks.
     """
+    check_has_sinks(checkpoint)
     before = {entry.source_id: entry for entry in checkpoint.manifest.tombstones}
     done = (Grade.EXCISED,) if grade is Grade.EXCISED else tuple(Grade)
     already = sorted(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nulls_dist.checkpoint.format import DATA_FILE
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
-from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.batches import GlobalBatches, deal_documents
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.exposure import Exposures, IntArray, RowStreams, derive_exposures
 from nulls_dist.durable import read_json
@@ -55,15 +55,18 @@ def open_replay(checkpoint: Checkpoint, corpus: Corpus) -> Replay:
     for name in ("first_step", "rows_per_step", "seed", "step"):
         if type(cursor.get(name)) is not int:
             raise IntegrityError(f"{path}: {name} is no whole number")
-    model = model_of(checkpoint)
-    router = manifest.build_live_router()
+    owners, num_owners = deal_documents(
+        corpus,
+        manifest.build_live_router(),
+        is_placed=cursor.get("dispatcher", "local") == "local",  # once not written
+    )
     return Replay(
         corpus=corpus,
         batches=GlobalBatches(
             corpus,
-            router.experts_of(corpus.source_ids),
-            num_experts=model.num_experts,
-            context_length=model.context_length,
+            owners,
+            num_experts=num_owners,
+            context_length=model_of(checkpoint).context_length,
             rows_per_step=cursor["rows_per_step"],
             seed=cursor["seed"],
         ),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nulls_dist.pretrain import main as pretrain
 from tests.launch import (
     build_small_corpus,
     mpirun_environment,
@@ -47,6 +48,23 @@ def two_experts(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run directory of torchrun with one expert on each of 2 processes, uninterrupted."""
     run_dir = tmp_path_factory.mktemp("ep2") / "run"
     start_torchrun(pretrain_arguments(corpus, run_dir, SETTINGS), num_processes=2).wait()
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def dense_one_process(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run directory of the active control in this process, uninterrupted."""
+    run_dir = tmp_path_factory.mktemp("dense-one") / "run"
+    pretrain(pretrain_arguments(corpus, run_dir, SETTINGS, "--control=active"))
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def dense_two_processes(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run directory of the active control under torchrun with 2 processes, uninterrupted."""
+    run_dir = tmp_path_factory.mktemp("dense-two") / "run"
+    arguments = pretrain_arguments(corpus, run_dir, SETTINGS, "--control=active")
+    start_torchrun(arguments, num_processes=2).wait()
     return run_dir
 
 

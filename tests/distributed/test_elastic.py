@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nulls_dist.checkpoint.store import list_checkpoints
+from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.pretrain import main as pretrain
 from tests.checkpoint_contents import read_metrics
@@ -69,6 +69,24 @@ def train_until_killed(arguments: list[str], run_dir: Path, *, num_processes: in
     wait_until(job, stands_beyond_a_checkpoint)
     job.end()
     return newest_step(run_dir)
+
+
+@pytest.mark.parametrize(
+    "topology", [{"parallel.tp": 2}, {"parallel.dispatcher": "all_to_all"}], ids=["tp", "all2all"]
+)
+def test_two_processes_that_share_rows_or_deal_them_log_each_piece_once(
+    topology: dict[str, object],
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wanted = settings | {"train.save_every": 4, "train.async_save": "true", "report.exposure": "on"}
+    arguments = pretrain_arguments(corpus, tmp_path / "run", wanted | topology)
+    start(arguments, num_processes=2, launcher=torchrun_environment).wait()
+    assert check(tmp_path / "run", corpus, capsys)["num_tokens"] == 8 * 8 * 128
+    for step in (4, 8):
+        assert list(Checkpoint(step_directory(tmp_path / "run", step)).verify())
 
 
 def test_one_process_then_two_experts_then_two_replicas_then_one_process(

@@ -284,6 +284,26 @@ def test_a_trace_is_what_the_ranks_logged_of_the_source(
         assert totals["num_exposures"] == found["num_exposures"]
 
 
+def test_documents_that_are_not_placed_are_derived_and_checked_alike(
+    corpus: Path,
+    logged: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir = tmp_path / "run"
+    wanted = logged | {"parallel.dispatcher": "all_to_all", "train.steps": 8}
+    pretrain(pretrain_arguments(corpus, run_dir, wanted))
+    assert check(run_dir, corpus, capsys)["num_tokens"] == 8 * 8 * 128
+    root = step_directory(run_dir, 8)
+    seen = read_exposure_log(exposure_log(run_dir, 1, 0)).to_pylist()
+    for source_id in open_sources(Checkpoint(root)).source_ids[:3].tolist():
+        (found,) = trace([str(root), str(corpus), f"id:{source_id}"], capsys)
+        own = [row for row in seen if row["source_id"] == source_id]
+        assert found["steps"] == sorted({row["step"] for row in own})
+        assert found["num_tokens_seen"] == sum(row["length"] for row in own)
+        assert found["epochs"][0]["num_tokens"] == found["num_tokens"]  # of about 2 epochs
+
+
 def test_an_unknown_source_ends_with_4_and_another_corpus_with_3(
     chain: Path,
     corpus: Path,

@@ -113,6 +113,14 @@ def test_a_finished_run_has_nothing_to_do(
     assert len(list_checkpoints(run_dir)) == settings["train.steps"]
 
 
+def test_a_killed_dense_run_resumes_to_the_last_byte(
+    dense_one_process: Path, corpus: Path, settings: dict[str, int], tmp_path: Path
+) -> None:
+    run_dir = copy_until(dense_one_process, 3, tmp_path / "run")
+    pretrain(pretrain_arguments(corpus, run_dir, settings, "--control=active"))
+    check_ended_like(run_dir, dense_one_process, settings["train.steps"])
+
+
 def test_two_runs_of_one_command_are_equal_to_the_last_byte(
     corpus: Path, one_process: Path, settings: dict[str, int], tmp_path: Path
 ) -> None:
@@ -212,6 +220,16 @@ def test_a_checkpoint_continues_in_the_other_type_with_its_masters_unchanged(
             assert torch.equal(value, before[f"master/{name}"].to(type_)), key
     pretrain(pretrain_arguments(corpus, run_dir, {**wanted, "train.steps": 6}))
     assert [line["step"] for line in read_metrics(run_dir)] == [5, 6]
+
+
+@pytest.mark.slow
+def test_a_killed_dense_run_of_two_processes_resumes_to_the_last_byte(
+    dense_two_processes: Path, corpus: Path, settings: dict[str, int], tmp_path: Path
+) -> None:
+    run_dir = copy_until(dense_two_processes, 3, tmp_path / "run")
+    arguments = pretrain_arguments(corpus, run_dir, settings, "--control=active")
+    start_torchrun(arguments, num_processes=2).wait()
+    check_ended_like(run_dir, dense_two_processes, settings["train.steps"])
 
 
 @pytest.mark.slow

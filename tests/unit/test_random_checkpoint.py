@@ -1,7 +1,7 @@
 """A random checkpoint passes every check that a trained one passes."""
 
 from nulls_dist.benchmark.random_checkpoint import write_random_checkpoint
-from nulls_dist.checkpoint.shapes import check_tensors
+from nulls_dist.checkpoint.completeness import check_tensors
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import nulls_tiny

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from nulls_dist.checkpoint.format import OPTIMIZER_KINDS, parse_fragment_key
-from nulls_dist.checkpoint.fragments import OptimizerFragments, ParameterPart
+from nulls_dist.checkpoint.fragments import OptimizerFragments
+from nulls_dist.checkpoint.shapes import ParameterPart
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.errors import IntegrityError
 from tests.checkpoint_factory import build_checkpoint
@@ -24,9 +25,9 @@ def pieces_of(root, file, kind):
     """(start, values) of the parameter's pieces in one file, ascending."""
     found = []
     for key, values in load_file(root / file).items():
-        parsed, name, start = parse_fragment_key(key)
-        if (parsed, name) == (kind, NAME):
-            found.append((start, values))
+        parsed = parse_fragment_key(key)
+        if (parsed.kind, parsed.name) == (kind, NAME):
+            found.append((parsed.start, values))
     return sorted(found, key=lambda piece: piece[0])
 
 

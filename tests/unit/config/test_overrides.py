@@ -48,6 +48,14 @@ def test_nothing_else_changes_and_the_preset_stays_as_it_was():
     assert apply_overrides(before, []) == before
 
 
+def test_numbers_of_rows_are_free_of_the_experts_where_documents_are_not_placed():
+    rows = ("train.global_batch_rows=7", "train.eval_rows=5")
+    config = change("parallel.dispatcher=all_to_all", *rows)
+    assert (config.train.global_batch_rows, config.train.eval_rows) == (7, 5)
+    with pytest.raises(ConfigError, match=r"unless parallel\.dispatcher=all_to_all"):
+        change("parallel.dispatcher=local", *rows)
+
+
 def test_the_last_assignment_of_a_field_counts():
     assert change("train.steps=5", "train.steps=6").train.steps == 6
 
@@ -106,9 +114,11 @@ BAD = [
         (f"model.{name}=0", f"model.{name} (0) must be at least 1")
         for name in (
             *("num_layers", "hidden_size", "num_heads", "num_kv_heads", "head_dim"),
-            *("num_backbone", "num_experts", "num_sinks", "num_active"),
+            *("num_backbone", "num_experts"),
         )
     ),
+    ("model.num_sinks=-8", "model.num_sinks (-8) must not be negative"),
+    ("model.num_active=-8", "model.num_active (-8) must not be negative"),
     *(
         (f"train.{name}=0", f"train.{name} (0) must be at least 1")
         for name in ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows")
@@ -119,6 +129,7 @@ BAD = [
     ("train.keep_every=-50", "train.keep_every (-50) must not be negative"),
     ("train.keep_every=75", "train.keep_every (75) must be a multiple of train.save_every (50)"),
     ("train.async_save=1", "train.async_save ('1') must be true or false"),
+    ("train.max_bad_steps=-1", "train.max_bad_steps (-1) must not be negative"),
     ("model.head_dim=17", "model.head_dim (17) must be even"),
     ("model.context_length=1", "model.context_length (1) must be at least 2"),
     ("model.vocab_size=-1", "model.vocab_size (-1) must not be negative"),
@@ -138,12 +149,22 @@ BAD = [
     ("optim.grad_clip=-1", "optim.grad_clip (-1.0) must not be negative"),
     ("report.wandb_project=", "report.wandb_project must not be empty"),
     ("parallel.ep=-1", "parallel.ep (-1) must not be negative"),
+    ("parallel.tp=0", "parallel.tp (0) must be at least 1"),
+    ("parallel.tp=3", "parallel.tp (3) must divide model.num_heads (4)"),
+    ("parallel.tp=4", "parallel.tp (4) must divide model.num_kv_heads (2)"),
+    (
+        "parallel.dispatcher=alltoall",
+        "parallel.dispatcher ('alltoall') must be one of local, all_to_all",
+    ),
     ("parallel.pp=2", "parallel.pp (2) must be 1: out of scope"),
+    ("parallel.sequence_parallel=true", "parallel.sequence_parallel (True) must be false"),
     ("parallel.cp=2", "parallel.cp (2) must be 1: out of scope"),
     # Rules across fields.
     ("model.num_kv_heads=3", "model.num_kv_heads (3) must divide model.num_heads (4)"),
     ("model.num_active=12", "model.num_active (12) must be a multiple of 8"),
     ("model.hidden_size=60", "model.hidden_size (60) must be a multiple of 8"),
+    ("model.num_sinks=0", "model.num_sinks (0) and model.num_active (8) must both be above 0, or"),
+    ("model.num_active=0", "model.num_sinks (256) and model.num_active (0) must both be above 0,"),
     ("model.num_sinks=250", "model.num_active (8) must divide model.num_sinks (250)"),
     ("optim.decay_fraction=0.99", "optim.decay_fraction (0.99) must not add up to more than 1"),
     ("train.global_batch_rows=7", "train.global_batch_rows (7) must be a multiple of"),
@@ -159,6 +180,15 @@ def test_a_bad_assignment_is_refused_with_field_value_and_rule(assignment, messa
     with pytest.raises(ConfigError) as caught:
         change(assignment)
     assert message in str(caught.value)
+
+
+def test_a_model_without_sinks_needs_no_sink_dropout_and_keeps_its_experts():
+    without = ("model.num_sinks=0", "model.num_active=0")
+    with pytest.raises(ConfigError, match=r"model\.sink_dropout \(0\.3\) must be 0 in a model"):
+        change(*without)
+    model = change(*without, "model.sink_dropout=0").model
+    assert not model.has_sinks
+    assert model.num_experts == 2
 
 
 @pytest.mark.parametrize(

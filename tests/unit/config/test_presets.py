@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nulls_dist.config.overrides import apply_overrides
-from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.config.presets import CONTROLS, PRESETS, control_of, load_preset
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, model_from_dict
 from nulls_dist.errors import ConfigError
 
@@ -113,6 +113,31 @@ def test_a_model_without_a_size_is_refused():
     del content["num_sinks"]
     with pytest.raises(ConfigError, match="num_sinks"):
         model_from_dict(content)
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+@pytest.mark.parametrize("name", PROMISED_SIZES)
+def test_a_control_differs_in_its_name_and_mlps_alone(name, kind):
+    config = load_preset(name)
+    control = control_of(config, kind)
+    num_sinks = {
+        "active": config.model.num_active,
+        "total": config.model.num_experts * config.model.num_sinks,
+    }
+    expected = config.to_dict()
+    expected["preset"] = f"{name}_{kind}_control"
+    expected["model"] |= {
+        "num_backbone": config.model.num_backbone + num_sinks[kind],
+        "num_sinks": 0,
+        "num_active": 0,
+        "sink_dropout": 0.0,
+    }
+    assert control.to_dict() == expected
+    assert config.model.has_sinks
+    assert not control.model.has_sinks
+    assert (len(config.model.sink_experts), len(control.model.sink_experts)) == (
+        *(config.model.num_experts, 0),
+    )
 
 
 def test_initial_deviations_follow_width_and_depth():

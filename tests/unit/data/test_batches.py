@@ -185,6 +185,27 @@ def test_an_expert_without_documents_is_refused_on_every_rank(corpus, experts, l
         batches_of(corpus, np.full_like(experts, 1 - lonely))
 
 
+@pytest.mark.parametrize("num_ranks", [1, 2, 4, 8])
+def test_documents_that_are_not_placed_are_one_stream_in_contiguous_shares(corpus, num_ranks):
+    batches = GlobalBatches(
+        corpus,
+        np.zeros(corpus.num_documents, dtype=np.int64),
+        num_experts=1,
+        context_length=CONTEXT,
+        rows_per_step=ROWS,
+        seed=0,
+    )
+    for step in range(3):
+        shares = [
+            batches.rank_rows(step, experts=range(1), replica=rank, num_replicas=num_ranks)
+            for rank in range(num_ranks)
+        ]
+        assert {len(share) for share in shares} == {ROWS // num_ranks}
+        expected = [batches._stream(0).row(step * ROWS + index) for index in range(ROWS)]
+        assert [row for share in shares for row in share] == expected
+    assert batches._stream(0).tokens_per_epoch == corpus.lengths.sum()
+
+
 def test_rows_that_cannot_be_shared_equally_are_a_programming_error(corpus, experts):
     with pytest.raises(AssertionError, match="equally many rows"):
         GlobalBatches(

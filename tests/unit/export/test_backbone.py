@@ -15,6 +15,7 @@ from nulls_dist.export.backbone import export_backbone
 from tests.checkpoint_factory import (
     build_checkpoint,
     key_id,
+    model_without_sinks,
     numbered_rows,
     tiny_model,
     write_manifest,
@@ -185,6 +186,26 @@ def test_nothing_in_a_release_names_a_deleted_source_or_holds_a_sink(tmp_path):
         name: sha256_file(out / name) for name in content if name != "provenance.json"
     }
     assert provenance["checkpoint_manifest_sha256"] == sha256_file(root / "manifest.json")
+
+
+def test_a_model_without_sinks_is_released_whole_and_does_not_claim_to_be_a_part(
+    tmp_path, monkeypatch
+):
+    root = build_checkpoint(tmp_path / "checkpoint", model=model_without_sinks())
+    out = release(root, tmp_path / "out")
+    llama = load_llama(out, monkeypatch)
+    tokens = torch.randint(0, 30, (32,))
+    with torch.no_grad():
+        found = llama(tokens[None]).logits[0]
+    weights = load_file(root / "weights/backbone-part0000.safetensors")
+    expected = backbone_logits(weights, model_without_sinks(), tokens)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    stored = sum(tensor.numel() for tensor in weights.values())
+    assert sum(parameter.numel() for parameter in llama.parameters()) == stored
+    card = (out / "README.md").read_text()
+    assert "# Language model without sinks" in card
+    assert "| neurons per MLP | 40 |" in card
+    assert "pool of sink neurons" not in card
 
 
 def test_unmapped_or_missing_tensor_is_an_error_and_leaves_nothing(tmp_path):

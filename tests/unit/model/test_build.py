@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nulls_dist.config.presets import PRESETS, load_preset
+from nulls_dist.config.presets import CONTROLS, PRESETS, Control, control_of, load_preset
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.parallel.topology import Topology
 from tests.small_models import CPU, build_small_model, small_config, whole_model
@@ -39,6 +39,25 @@ def test_every_preset_has_the_parameters_of_the_closed_formula(
     assert sum(parameter.numel() for parameter in model.parameters()) == count_parameters(config)
 
 
+@pytest.mark.parametrize("kind", CONTROLS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_control_has_the_parameters_that_serve_a_token_or_all_of_them(
+    topology: Topology, name: str, kind: Control
+) -> None:
+    from nulls_dist.model.counts import count_model
+    from nulls_dist.model.gpt import build_model
+
+    config = load_preset(name)
+    config = replace(config, model=replace(config.model, vocab_size=VOCABULARY))
+    counts = count_model(config.model)
+    wanted = counts.active_parameters if kind == "active" else counts.parameters
+    control = control_of(config, kind).model
+    model = build_model(control, whole_model(control), torch.device("meta"))
+    assert sum(parameter.numel() for parameter in model.parameters()) == wanted
+    assert count_model(control).parameters == wanted
+    assert count_model(control).sink_parameters == 0
+
+
 def test_the_1b_presets_have_the_sizes_they_are_named_after() -> None:
     assert count_parameters(load_preset("nulls_1b").model) == 1_006_695_360
     assert count_parameters(load_preset("nulls_1b_x8").model) == 5_961_216_960
@@ -53,6 +72,38 @@ def test_initial_values_do_not_depend_on_the_topology(topology: Topology) -> Non
         for name, parameter in build_small_model(config, half, seed=3).model.named_parameters():
             expected = whole[name][rows] if ".sinks." in name else whole[name]
             assert torch.equal(parameter, expected), name
+
+
+def test_tensor_parallel_ranks_start_with_the_shards_of_the_whole_model(
+    topology: Topology,
+) -> None:
+    """Heads, neurons and vocabulary in halves; gate and up of a SwiGLU matrix each in halves."""
+    from nulls_dist.model.gpt import initialize
+
+    config = replace(small_config(), vocab_size=64)
+    whole = dict(build_small_model(config, topology, seed=3).model.named_parameters())
+    half_neurons = config.num_backbone // 2
+    for rank in range(2):
+        half = Topology(dp=1, ep=1, rank=rank, num_experts=2, tp=2)
+        shards = {}
+        for name, values in whole.items():
+            if name.endswith(("word_embeddings.weight", "linear_qkv.weight")):
+                expected = values.chunk(2)[rank]
+            elif name.endswith(("linear_proj.weight", "linear_fc2.weight")):
+                expected = values.chunk(2, dim=1)[rank]
+            elif name.endswith("linear_fc1.weight"):
+                kept = slice(rank * half_neurons, (rank + 1) * half_neurons)
+                gate, up = values.chunk(2)
+                expected = torch.cat([gate[kept], up[kept]])
+            else:
+                expected = values
+            shards[name] = expected
+        model = build_small_model(config, topology).model
+        for name, parameter in model.named_parameters():
+            parameter.data = torch.full_like(shards[name], float("nan"))
+        initialize(model, config, half, seed=3)
+        for name, parameter in model.named_parameters():
+            assert torch.equal(parameter, shards[name]), name
 
 
 def test_initial_values_depend_on_the_seed_and_the_name(topology: Topology) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nulls_dist.config.presets import CONTROLS, Control
 from nulls_dist.parallel.topology import Topology
 from nulls_dist.segments import SegmentLayout
 from tests.oracles import reference_losses, sink_masks
@@ -20,6 +21,7 @@ from tests.small_models import (
     random_tokens,
     relative_error,
     small_config,
+    small_control,
     targets_of,
 )
 
@@ -67,6 +69,13 @@ def test_same_sinks_in_every_layer_equal_the_reference_too(topology: Topology) -
     small = build_small_model(config, topology)
     rows = small.plan(LAYOUT).rows
     assert torch.equal(rows[0], rows[1])
+    check_against_reference(small, LAYOUT, None, TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_a_dense_control_equals_a_plain_transformer(topology: Topology, kind: Control) -> None:
+    small = build_small_model(small_control(kind), topology)
+    assert not [name for name, _ in small.model.named_parameters() if "sink" in name]
     check_against_reference(small, LAYOUT, None, TOLERANCE)
 
 

@@ -57,6 +57,12 @@ def test_each_expert_has_one_owner_per_replica(world_size, ep):
     assert all(len(ranks) == 1 for ranks in owners.values())
 
 
+@pytest.mark.parametrize(("world_size", "rows"), [(1, 3), (3, 9), (4, 12), (16, 32)])
+def test_documents_that_are_not_placed_need_rows_for_the_ranks_only(world_size, rows):
+    config = config_of("parallel.dispatcher=all_to_all", rows=rows)
+    assert resolve_topology(config, world_size=world_size, rank=0).dp == world_size
+
+
 def test_experts_lie_on_neighbouring_ranks():
     config = config_of("parallel.ep=2")
     places = [
@@ -71,11 +77,41 @@ def test_experts_lie_on_neighbouring_ranks():
     ]
 
 
+def test_tensor_parallel_ranks_are_neighbours_and_hold_the_same_experts():
+    config = config_of("parallel.tp=2", "parallel.ep=2")
+    places = [
+        (topology.tp_rank, topology.dp_rank, topology.ep_rank, topology.edp_rank)
+        for topology in (resolve_topology(config, world_size=8, rank=rank) for rank in range(8))
+    ]
+    assert places == [
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (0, 1, 1, 0),
+        (1, 1, 1, 0),
+        (0, 2, 0, 1),
+        (1, 2, 0, 1),
+        (0, 3, 1, 1),
+        (1, 3, 1, 1),
+    ]
+    degrees = resolve_topology(config, world_size=8, rank=0).to_dict()
+    assert degrees == {"dp": 4, "ep": 2, "edp": 2, "tp": 2}
+
+
 @pytest.mark.parametrize(
     ("config", "world_size", "message"),
     [
-        (config_of("parallel.ep=3"), 4, "parallel.ep (3) must divide the world size (4)"),
-        (config_of("parallel.ep=8"), 4, "parallel.ep (8) must divide the world size (4)"),
+        (
+            config_of("parallel.ep=3"),
+            4,
+            "parallel.ep (3) must divide the data-parallel size (world size 4 / parallel.tp 1) (4)",
+        ),
+        (config_of("parallel.ep=8"), 4, "parallel.ep (8) must divide the data-parallel size"),
+        (config_of("parallel.tp=2"), 3, "parallel.tp (2) must divide the world size (3)"),
+        (
+            config_of("parallel.tp=2", "parallel.ep=4"),
+            4,
+            "parallel.ep (4) must divide the data-parallel size (world size 4 / parallel.tp 2) (2)",
+        ),
         (config_of("parallel.ep=3"), 3, "parallel.ep (3) must divide model.num_experts (8)"),
         (config_of("parallel.ep=16"), 16, "parallel.ep (16) must divide model.num_experts (8)"),
         (
@@ -92,6 +128,16 @@ def test_experts_lie_on_neighbouring_ranks():
             config_of(rows=16, micro=3),
             2,
             "train.micro_batch_rows (3) must divide the rows per rank and step (8 =",
+        ),
+        (
+            config_of("parallel.dispatcher=all_to_all", rows=6),
+            4,
+            "train.global_batch_rows (6) must be a multiple of 4: 4 data-parallel ranks take",
+        ),
+        (
+            config_of("parallel.dispatcher=all_to_all", "train.global_batch_rows=12", rows=6),
+            4,
+            "train.eval_rows (6) must be a multiple of 4: 4 data-parallel ranks take",
         ),
         (config_of(rows=8, micro=2), 8, "train.micro_batch_rows (2) must divide the rows per rank"),
     ],

@@ -1,5 +1,7 @@
 """SinkPlan: rows inside the local pool, shapes that never depend on who is switched off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,13 @@ def test_a_plan_moves_to_a_device_unchanged():
     assert torch.equal(moved.keep, plan.keep)
     assert torch.equal(moved.ends, plan.ends)
     assert moved.num_active == plan.num_active
+
+
+def test_without_sinks_the_experts_deal_the_same_sources_and_the_plan_is_empty():
+    without = Router(replace(SPEC, num_sinks=0, num_active=0), TABLE)
+    source_ids = sources_of(range(2), 5)
+    assert np.array_equal(without.experts_of(source_ids), ROUTER.experts_of(source_ids))
+    assert without.active_sinks(source_ids).shape == (NUM_LAYERS, 5, 0)
+    plan = build_plan(without, layout_of(source_ids), local_experts=range(2))
+    assert plan.rows.shape == plan.keep.shape == (NUM_LAYERS, 0)
+    assert plan.ends.tolist() == [1, 3, 6, 10, 15]

@@ -129,7 +129,9 @@ def test_another_router_version_is_refused(version):
         spec_of(version=version)
 
 
-@pytest.mark.parametrize(("num_sinks", "num_active"), [(250, 8), (7692, 96), (8, 16), (8, 0)])
+@pytest.mark.parametrize(
+    ("num_sinks", "num_active"), [(250, 8), (7692, 96), (8, 16), (8, 0), (-8, -8)]
+)
 def test_sinks_that_cannot_be_cut_into_strata_are_refused(num_sinks, num_active):
     with pytest.raises(ConfigError, match=rf"active sinks \({num_active}\) must divide"):
         spec_of(num_sinks=num_sinks, num_active=num_active)

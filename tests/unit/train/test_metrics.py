@@ -67,13 +67,15 @@ def test_a_line_is_on_disk_as_soon_as_its_step_is_taken(tmp_path):
     log.close()
 
 
-def test_a_value_that_json_lacks_is_never_written(tmp_path):
+@pytest.mark.parametrize("lacking", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_lacks_is_written_as_null(tmp_path, lacking):
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path, first_step=0)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        log.after_step(event(1, bad=float("nan")))
+    log.after_step(event(1, bad=lacking, good=1.5))
     log.close()
-    assert path.read_text() == ""
+    line = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert line["bad"] is None
+    assert line["good"] == 1.5
 
 
 def test_progress_is_printed_now_and_then_and_at_the_end(capsys):

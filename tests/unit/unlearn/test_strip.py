@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nulls_dist.checkpoint.completeness import check_tensors
 from nulls_dist.checkpoint.format import Grade, Tombstone, read_manifest
-from nulls_dist.checkpoint.shapes import check_tensors
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.durable import check_file
 from nulls_dist.errors import ConfigError, InputError, IntegrityError, RefusedError
