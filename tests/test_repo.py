@@ -39,6 +39,8 @@ PROMISED_COMMANDS = [
     "python tools/strip_sources.py ckpt sources.txt --dry-run --json",
     "python tools/verify_checkpoint.py ckpt",
     "python tools/lookup_source.py ckpt Alabama id:12 --json",
+    "python tools/trace_source.py ckpt corpus Alabama id:12 --json",
+    "python tools/check_exposure.py run corpus --json",
     "python tools/convert_to_hf.py ckpt out --form backbone",
     "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
     "python tools/build_manifests.py ckpt sources.txt --out manifests",

@@ -152,26 +152,40 @@ def step_directory(run_dir: Path, step: int) -> Path:
     return run_dir / "checkpoints" / f"step-{step:08d}"
 
 
+def step_of_checkpoint(root: Path) -> int:
+    """Return the step that the name of a run's checkpoint says."""
+    name = _STEP_NAME.fullmatch(root.name)
+    assert name, f"{root} is named by its step"
+    return int(name[1])
+
+
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """Return a run's complete checkpoints, oldest first."""
     folder = run_dir / "checkpoints"
     if not folder.is_dir():
         return []
     found = [
-        (int(name[1]), path)
+        path
         for path in folder.iterdir()
-        if (name := _STEP_NAME.fullmatch(path.name)) and (path / MANIFEST_FILE).is_file()
+        if _STEP_NAME.fullmatch(path.name) and (path / MANIFEST_FILE).is_file()
     ]
-    return [path for _, path in sorted(found)]
+    return sorted(found, key=step_of_checkpoint)
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file; equal tensors give equal bytes."""
+    """Write a safetensors file; equal tensors give equal bytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     mode = path.stat().st_mode  # save_file would leave a file that only its owner can read
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
-    save_file(ordered, path, metadata=metadata)
+    try:
+        save_file(ordered, path, metadata=metadata)
+    except SafetensorError as error:  # so it calls a full disk, too
+        raise OSError(f"{path}: {error}") from error
     path.chmod(mode)

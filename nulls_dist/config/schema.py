@@ -19,6 +19,7 @@ DType = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["wsd", "cosine"]
 WandbMode = Literal["off", "offline", "online"]
 DispatcherName = Literal["local", "all_to_all"]
+Switch = Literal["off", "on"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
 
 
@@ -163,6 +164,10 @@ class TrainConfig:
     """Steps between checkpoints; one is always written at the last step."""
     keep_last: int = 0
     """Checkpoints kept, the newest ones; 0 keeps all."""
+    keep_every: int = 0
+    """Checkpoints whose step is a multiple of this are kept beside the newest; 0 turns it off."""
+    async_save: bool = False
+    """Whether training goes on while a checkpoint is written, from a copy in host memory."""
     eval_every: int
     """Steps between evaluations; 0 turns them off."""
     eval_rows: int
@@ -182,9 +187,14 @@ class TrainConfig:
             "train",
             ("steps", "global_batch_rows", "micro_batch_rows", "save_every", "eval_rows"),
         )
-        for name in ("eval_every", "keep_last", "max_bad_steps"):
+        for name in ("eval_every", "keep_last", "keep_every", "max_bad_steps"):
             value = getattr(self, name)
             _check(value >= 0, f"train.{name} ({value}) must not be negative")
+        _check(
+            self.keep_every % self.save_every == 0,
+            f"train.keep_every ({self.keep_every}) must be a multiple of train.save_every "
+            f"({self.save_every}): other steps are not saved",
+        )
         _check(
             self.dtype in get_args(DType),
             f"train.dtype ({self.dtype!r}) must be one of {', '.join(get_args(DType))}",
@@ -286,11 +296,17 @@ class ReportConfig:
     wandb: WandbMode = "off"
     """Weights & Biases: off, offline (files in the run directory) or online."""
     wandb_project: str = "nulls-dist"
+    exposure: Switch = "off"
+    """Whether every rank logs which tokens of which documents it trained on, in RUN/log."""
 
     def __post_init__(self) -> None:
         _check(
             self.wandb in get_args(WandbMode),
             f"report.wandb ({self.wandb!r}) must be one of {', '.join(get_args(WandbMode))}",
+        )
+        _check(
+            self.exposure in get_args(Switch),
+            f"report.exposure ({self.exposure!r}) must be one of {', '.join(get_args(Switch))}",
         )
         _check(self.wandb_project != "", "report.wandb_project must not be empty")
 

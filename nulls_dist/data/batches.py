@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.stream import ExpertStream, Piece
 from nulls_dist.errors import InputError
+from nulls_dist.routing.router import Router
 from nulls_dist.segments import SegmentLayout
 
 
@@ -27,11 +28,29 @@ class Microbatch:
     targets: npt.NDArray[np.int64]
     """(T,) next token inside the segment; 0 where there is none."""
     layout: SegmentLayout
+    starts: npt.NDArray[np.int64]
+    """(S,) first token of each segment inside its document."""
 
     @property
     def num_targets(self) -> int:
         """Return how many tokens have a target."""
         return self.layout.num_tokens - self.layout.num_segments
+
+
+def deal_documents(
+    corpus: Corpus, router: Router, *, is_placed: bool
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Return which expert owns each of the D documents, (D,), and how many experts there are.
+
+    Args:
+        corpus: the documents.
+        router: knows the experts of their sources.
+        is_placed: whether documents are trained on the ranks of their sinks; otherwise one expert
+            owns them all.
+    """
+    if is_placed:
+        return router.experts_of(corpus.source_ids), router.spec.num_experts
+    return np.zeros(corpus.num_documents, dtype=np.int64), 1
 
 
 class GlobalBatches:
@@ -66,6 +85,7 @@ class GlobalBatches:
             # Here, where every rank sees it, not on the one rank that would need the documents.
             raise InputError("a sink expert owns no document; use fewer experts or more documents")
         self._corpus = corpus
+        self._num_experts = num_experts
         self._expert_of_document = expert_of_document
         self._context_length = context_length
         self._seed = seed
@@ -87,6 +107,15 @@ class GlobalBatches:
         return [
             self._stream(expert).row(first + index) for expert in experts for index in range(share)
         ]
+
+    @property
+    def rows_per_stream(self) -> int:
+        """Return how many rows a step takes from each stream."""
+        return self.rows_per_expert
+
+    def streams(self) -> list[ExpertStream]:
+        """Return every stream, in the order in which a global batch takes rows from them."""
+        return [self._stream(expert) for expert in range(self._num_experts)]
 
     def _stream(self, expert: int) -> ExpertStream:
         if expert not in self._streams:
@@ -116,7 +145,12 @@ class GlobalBatches:
                 for piece in pieces
             ]
         ).astype(np.int64)
-        return Microbatch(tokens=tokens, targets=next_tokens(tokens, layout), layout=layout)
+        return Microbatch(
+            tokens=tokens,
+            targets=next_tokens(tokens, layout),
+            layout=layout,
+            starts=np.array([piece.start for piece in pieces], dtype=np.int64),
+        )
 
 
 def next_tokens(tokens: npt.NDArray[np.int64], layout: SegmentLayout) -> npt.NDArray[np.int64]:

@@ -10,6 +10,9 @@ Partition p of P holds the buckets [p * B / P, (p + 1) * B / P); rows are sorted
 (source_id, doc_index). `FORMAT_VERSION` is written into the manifest and checked on read.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -132,6 +135,11 @@ class CorpusManifest:
                 if record.path.startswith(PARTITIONS_DIR)
             },
         }
+
+
+def fingerprint_sha256(fingerprint: Mapping[str, Any]) -> str:
+    """Return the checksum of a corpus's fingerprint, for records that need not spell it out."""
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(root: Path) -> CorpusManifest:

@@ -30,6 +30,18 @@ class Piece:
     length: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochVisits:
+    """Where an epoch visits its documents, in order; n documents."""
+
+    documents: npt.NDArray[np.int64]
+    """(n,) numbers in the corpus."""
+    positions: npt.NDArray[np.int64]
+    """(n,) place of each document's first token among all tokens of the stream, all epochs."""
+    lengths: npt.NDArray[np.int64]
+    """(n,) tokens."""
+
+
 class ExpertStream:
     """Rows of the documents that one expert owns; n documents, at least one."""
 
@@ -54,11 +66,11 @@ class ExpertStream:
             seed: the run's seed, which orders the documents.
         """
         assert len(documents), "an expert owns documents"
-        self._documents = documents
+        self.documents = documents
         self._source_ids = source_ids
         self._doc_indices = doc_indices
         self._lengths = lengths
-        self._context_length = context_length
+        self.context_length = context_length
         self._seed = seed
         self._orders: OrderedDict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
         self._orders = OrderedDict()
@@ -75,14 +87,24 @@ class ExpertStream:
                 self._orders.popitem(last=False)
         return self._orders[epoch]
 
+    def visits(self, epoch: int) -> EpochVisits:
+        """Return an epoch's documents in order; costs one sort of the n documents."""
+        order, ends = self._order(epoch)
+        lengths = self._lengths[order]
+        return EpochVisits(
+            documents=self.documents[order],
+            positions=epoch * self.tokens_per_epoch + ends - lengths,
+            lengths=lengths,
+        )
+
     def row(self, number: int) -> list[Piece]:
         """Return the pieces of a row, `context_length` tokens together.
 
         Args:
             number: which row of the infinite stream, from 0.
         """
-        position = number * self._context_length
-        missing = self._context_length
+        position = number * self.context_length
+        missing = self.context_length
         pieces = []
         while missing:
             epoch, offset = divmod(position, self.tokens_per_epoch)
@@ -93,7 +115,7 @@ class ExpertStream:
             length = min(left, missing)
             pieces.append(
                 Piece(
-                    document=int(self._documents[index]),
+                    document=int(self.documents[index]),
                     start=int(self._lengths[index]) - left,
                     length=length,
                 )

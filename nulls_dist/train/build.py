@@ -16,9 +16,11 @@ from nulls_dist.parallel.groups import Groups
 from nulls_dist.train.checkpointing import drop_partial, restore
 from nulls_dist.train.engine import build_engine
 from nulls_dist.train.inputs import training_batches
+from nulls_dist.train.life_log import life_of
 from nulls_dist.train.loop import fit
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run, assemble_run
+from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.signals import StopRequest
 from nulls_dist.train.standard_hooks import standard_hooks
 
@@ -72,10 +74,14 @@ def build_and_fit(
         durable.write_json(run_dir / RUN_FILE, describe_run(run))
         _announce(run, checkpoint)
     with (
-        standard_hooks(run, accelerator.device, profile=profile) as hooks,
+        life_of(run) as life,
+        standard_hooks(run, accelerator.device, life, profile=profile) as hooks,
+        CheckpointSaver(run, engine, hooks) as saver,
         training_batches(run, accelerator.device) as ahead,
     ):
-        return fit(run, engine, ahead, stop, hooks)
+        outcome = fit(run, engine, ahead, stop, hooks, saver)
+        life.end(outcome)
+        return outcome
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

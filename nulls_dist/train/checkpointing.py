@@ -1,11 +1,11 @@
-"""Save and resume: all ranks write their files into one directory that appears when complete."""
+"""What a running job saves and restores: contents of its checkpoints, whoever writes them when."""
 
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
+from torch import Tensor
 
 from nulls_dist import durable
 from nulls_dist.checkpoint.format import (
@@ -17,7 +17,7 @@ from nulls_dist.checkpoint.format import (
     CheckpointManifest,
 )
 from nulls_dist.checkpoint.fragments import OptimizerFragments
-from nulls_dist.checkpoint.store import Checkpoint, step_directory, write_tensors
+from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import write_source_table
 from nulls_dist.durable import FileRecord, read_json, record_file
 from nulls_dist.model.state import check_weights, model_weights
@@ -29,56 +29,55 @@ from nulls_dist.train.zero_state import adam_step, create_adam_state, publish_ma
 LATEST_FILE = "latest_step"
 
 
-def save_checkpoint(run: Run, engine: Any, step: int) -> Path:
-    """Write a checkpoint after `step` steps, skipped ones included.
+def checkpoint_tensors(run: Run, engine: Any, step: int) -> dict[str, dict[str, Tensor]]:
+    """Return what this rank writes after `step` steps: file -> tensor name -> tensor, not copied.
 
-    Every rank calls this at the same step.
-
-    Returns:
-        The checkpoint's directory. One that exists already is left as it is: the same step of the
-        same run has the same contents.
+    Steps that were skipped count. All ranks call this together; what they return together is the
+    weights, master weights and moments of the whole model.
     """
-    final = step_directory(run.run_dir, step)
-    topology = run.groups.topology
-    if _is_saved(final):
-        return final
     updates = adam_step(engine.optimizer)
     assert updates + engine.skipped_steps == step, "Adam counts the steps that were applied"
     if step and not updates:
         create_adam_state(engine.optimizer, updates)  # files of steps have moments, here zeros
-    partial = durable.partial_directory(final)
-    if topology.rank == 0:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    dist.barrier()
-    files = model_weights(engine.module, run.groups) | optimizer_tensors(engine, topology)
-    for name, tensors in files.items():
-        write_tensors(partial / name, tensors)
-        durable.sync_path(partial / name)  # rank 0 cannot flush what another node has in memory
-    records = [record_file(partial, name) for name in sorted(files)]
-    gathered: list[list[FileRecord]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(gathered, records)
-    if topology.rank == 0:
-        shared = _write_shared_files(run, partial, step, num_skipped=engine.skipped_steps)
-        everyone = [record for of_rank in gathered for record in of_rank]
-        manifest = _manifest(run, step, everyone + shared)
-        durable.write_json(partial / MANIFEST_FILE, manifest.to_dict())
-        durable.publish_directory(partial, final)
-        durable.write_text(run.run_dir / LATEST_FILE, f"{step}\n")
-    dist.barrier()
-    return final
+    topology = run.groups.topology
+    return model_weights(engine.module, run.groups) | optimizer_tensors(engine, topology)
 
 
-def _is_saved(final: Path) -> bool:
-    """Say what rank 0 sees: on a slow file system others may see an older state."""
-    found = [final.exists()]
-    dist.broadcast_object_list(found, src=0)
-    return found[0]
+def data_cursor(run: Run, engine: Any, step: int) -> dict[str, Any]:
+    """Return where the data stands after `step` steps, for data.json."""
+    return {
+        "dispatcher": run.config.parallel.dispatcher,
+        "first_step": run.first_data_step,
+        "rows_per_step": run.config.train.global_batch_rows,
+        "seed": run.config.seed,
+        "skipped_steps": engine.skipped_steps,
+        "step": step,
+    }
 
 
-def _write_shared_files(
-    run: Run, partial: Path, step: int, *, num_skipped: int
-) -> list[FileRecord]:
+def publish_checkpoint(
+    run: Run, final: Path, cursor: dict[str, Any], records: list[FileRecord]
+) -> None:
+    """Complete a partial directory that holds all ranks' files and let the checkpoint appear.
+
+    Args:
+        run: the run.
+        final: directory of the checkpoint.
+        cursor: where the data stood when the ranks took their tensors.
+        records: the ranks' files.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial, step = durable.partial_directory(final), cursor["step"]
+    shared = _write_shared_files(run, partial, cursor)
+    manifest = _manifest(run, step, records + shared)
+    durable.write_json(partial / MANIFEST_FILE, manifest.to_dict())
+    durable.publish_directory(partial, final)
+    durable.write_text(run.run_dir / LATEST_FILE, f"{step}\n")
+
+
+def _write_shared_files(run: Run, partial: Path, cursor: dict[str, Any]) -> list[FileRecord]:
     corpus = run.corpus
     tokenizer = corpus.manifest.tokenizer.file
     assert tokenizer.startswith(f"{TOKENIZER_DIR}/")
@@ -88,17 +87,7 @@ def _write_shared_files(
     else:
         write_source_table(partial / SOURCES_FILE, run.source_table)
     durable.write_json(partial / RUN_FILE, describe_run(run))
-    durable.write_json(
-        partial / DATA_FILE,
-        {
-            "dispatcher": run.config.parallel.dispatcher,
-            "first_step": run.first_data_step,
-            "rows_per_step": run.config.train.global_batch_rows,
-            "seed": run.config.seed,
-            "skipped_steps": num_skipped,
-            "step": step,
-        },
-    )
+    durable.write_json(partial / DATA_FILE, cursor)
     names = (SOURCES_FILE, tokenizer, RUN_FILE, DATA_FILE)
     return [record_file(partial, name) for name in names]
 

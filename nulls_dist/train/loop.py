@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from nulls_dist.train.checkpointing import save_checkpoint
 from nulls_dist.train.guard import StepGuard
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.inputs import HostBatch
 from nulls_dist.train.performance import PerformanceMeter
 from nulls_dist.train.run import Run
+from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.schedule import learning_rate
 from nulls_dist.train.signals import StopRequest
 from nulls_dist.train.step import StepResult, train_step
@@ -24,11 +24,13 @@ def fit(
     ahead: Iterator[list[HostBatch]],
     stop: StopRequest,
     hooks: Sequence[Hook],
+    saver: CheckpointSaver,
 ) -> Literal["done", "stopped"]:
     """Train from the run's first step to its last.
 
     A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
-    request; a run without a step left writes what it loaded, for the ranks it has now.
+    request; a run without a step left writes what it loaded, for the ranks it has now. Of these,
+    only those of `train.save_every` may be written beside training.
 
     Args:
         run: the run.
@@ -36,6 +38,7 @@ def fit(
         ahead: this rank's microbatches of every step that is left, made ahead of time.
         stop: set by a signal.
         hooks: told of every step and checkpoint.
+        saver: writes checkpoints.
 
     Returns:
         "stopped" when a signal ended the run early.
@@ -46,6 +49,7 @@ def fit(
     train = run.config.train
     guard, meter = StepGuard(run), PerformanceMeter(run, engine.device)
     for step in range(run.first_step, train.steps):
+        saver.poll()
         started = time.monotonic()
         prepared = next(ahead)  # waits only where the data are slower than the model
         data_s = time.monotonic() - started
@@ -65,20 +69,20 @@ def fit(
             step=done,
             is_last=is_last,
             batches=batches,
-            metrics=_step_metrics(run, result, done) | meter.measure(step_s=step_s, data_s=data_s),
+            metrics=_step_metrics(run, result, done)
+            | meter.measure(step_s=step_s, data_s=data_s)
+            | saver.metrics(),
             engine=engine,
         )
         for hook in hooks:
             hook.after_step(event)
         if done % train.save_every == 0 or is_last or result.stop_requested:
-            root = save_checkpoint(run, engine, done)
-            for hook in hooks:
-                hook.after_checkpoint(root, done)
+            saver.save(done, wait=is_last or result.stop_requested or not train.async_save)
         if result.stop_requested and not is_last:
             return "stopped"
     if run.first_step >= train.steps:
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
-        save_checkpoint(run, engine, run.first_step)
+        saver.save(run.first_step, wait=True)
     return "done"
 
 

@@ -21,12 +21,17 @@ def describe_run(run: Run) -> dict[str, Any]:
         "topology": run.groups.topology.to_dict(),
         "corpus": str(run.corpus.root.resolve()),
         "first_step": run.first_step,
-        "versions": {
-            "nulls-dist": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
-        },
+        "versions": package_versions(),
         "git_commit": git_commit(Path(__file__).parent),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what trains."""
+    return {
+        "nulls-dist": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
     }
 
 

@@ -10,7 +10,7 @@ from nulls_dist.checkpoint.format import DATA_FILE, SOURCES_FILE, Tombstone
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig
-from nulls_dist.data.batches import GlobalBatches
+from nulls_dist.data.batches import GlobalBatches, deal_documents
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.source_table import SourceTable, merge_sources
 from nulls_dist.data.stream import Piece
@@ -50,13 +50,11 @@ class Run:
 
         Documents that are not placed are dealt as if one expert owned them all.
         """
-        source_ids = self.corpus.source_ids
+        owners, num_owners = deal_documents(self.corpus, self.router, is_placed=self.is_placed)
         return GlobalBatches(
             self.corpus,
-            self.router.experts_of(source_ids)
-            if self.is_placed
-            else np.zeros(len(source_ids), dtype=np.int64),
-            num_experts=self.config.model.num_experts if self.is_placed else 1,
+            owners,
+            num_experts=num_owners,
             context_length=self.config.model.context_length,
             rows_per_step=rows_per_step,
             seed=seed,

@@ -6,8 +6,11 @@ from typing import Final
 
 import torch
 
+from nulls_dist.data.exposure_log import exposure_log
 from nulls_dist.train.evaluation import StateEvaluator
+from nulls_dist.train.exposure import ExposureLog
 from nulls_dist.train.hooks import Heartbeat, Hook
+from nulls_dist.train.life_log import LifeLog
 from nulls_dist.train.metrics import MetricsLog, ProgressLine
 from nulls_dist.train.profiler import StepProfiler
 from nulls_dist.train.retention import Retention
@@ -20,13 +23,14 @@ METRICS_FILE: Final = "metrics.jsonl"
 
 @contextmanager
 def standard_hooks(
-    run: Run, device: torch.device, *, profile: range | None
+    run: Run, device: torch.device, life: LifeLog, *, profile: range | None
 ) -> Iterator[Sequence[Hook]]:
     """Yield the hooks of this rank and close them afterwards, each whatever happened before.
 
     Args:
         run: the run.
         device: this rank's.
+        life: of the run.
         profile: steps to trace, from 0.
     """
     train = run.config.train
@@ -37,16 +41,21 @@ def standard_hooks(
             hooks.append(hook)
             stack.callback(hook.close)
 
+        add(life)
+        topology = run.groups.topology
+        # Tensor-parallel ranks train on the same rows.
+        if run.config.report.exposure == "on" and topology.tp_rank == 0:
+            add(ExposureLog(exposure_log(run.run_dir, life.number, topology.rank)))
         if train.eval_every:
             add(StateEvaluator(run))
             if run.config.model.has_sinks:
                 add(SinkLoad(run, device))
-        if run.groups.topology.rank == 0:
+        if topology.rank == 0:
             add(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
             add(ProgressLine(steps=train.steps, first_step=run.first_step))
             add(Heartbeat(run.run_dir))
             if train.keep_last:
-                add(Retention(run.run_dir, train.keep_last))
+                add(Retention(run.run_dir, train.keep_last, keep_every=train.keep_every))
             if run.config.report.wandb != "off":
                 add(WandbLog(run))
             if profile is not None:

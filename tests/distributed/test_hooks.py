@@ -18,7 +18,7 @@ from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_contents import read_metrics
 from tests.launch import pretrain_arguments
-from tools import strip_sources, verify_checkpoint
+from tools import strip_sources, trace_source, verify_checkpoint
 
 pytestmark = pytest.mark.distributed
 
@@ -38,6 +38,21 @@ def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_offline(
     content = record.read_bytes()
     for name in (b"train/loss_nats", b"eval/loss_placebo_nats", b"sinks/dead_fraction"):
         assert name in content
+
+
+def test_multiples_of_keep_every_stay_beside_the_newest(
+    corpus: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    wanted = {"train.steps": 7, "train.keep_last": 1, "train.keep_every": 3, "train.eval_every": 0}
+    for asynchronous in ("true", "false"):
+        run_dir = tmp_path / asynchronous
+        more = {"train.async_save": asynchronous}
+        pretrain(pretrain_arguments(corpus, run_dir, settings | wanted | more))
+        assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == [
+            "step-00000003",
+            "step-00000006",
+            "step-00000007",
+        ]
 
 
 def test_sink_load_equals_a_count_over_the_rows_of_each_step(
@@ -84,7 +99,12 @@ def build_without(corpus: Path, folder: Path, *source_ids: int) -> Path:
 
 
 def test_a_stripped_checkpoint_continues_on_a_corpus_without_the_deleted_source(
-    one_process: Path, corpus: Path, settings: dict[str, object], tmp_path: Path
+    one_process: Path,
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     checkpoint = Checkpoint(step_directory(one_process, 4))
     table = open_sources(checkpoint)
@@ -100,6 +120,16 @@ def test_a_stripped_checkpoint_continues_on_a_corpus_without_the_deleted_source(
     assert [entry.source_id for entry in after.manifest.tombstones] == [source_id]
     data = json.loads(after.path("data.json").read_text())
     assert (data["first_step"], data["step"]) == (4, 6)
+    other = int(open_sources(after).source_ids[-1])
+    where = [str(after.root), str(without), f"id:{other}", f"id:{source_id}"]
+    assert run_command(trace_source.main, [*where, "--json"]) == 0
+    assert "steps 1 to 4 were trained on another corpus" in caplog.text
+    traced, deleted = json.loads(capsys.readouterr().out)
+    documents = Corpus(without)
+    tokens = int(documents.lengths[documents.source_ids == np.uint64(other)].sum())
+    assert traced["num_tokens"] == tokens > 0
+    assert set(traced["steps"]) <= {5, 6}
+    assert (deleted["outcome"], deleted["num_documents"], deleted["steps"]) == ("matched", 0, [])
     assert [line["step"] for line in read_metrics(tmp_path / "run")] == [5, 6]
 
 

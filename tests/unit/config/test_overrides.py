@@ -108,6 +108,7 @@ BAD = [
     ("model.router=hash", "model.router ('hash') must be one of stratified, reference_int32"),
     ("optim.schedule=linear", "optim.schedule ('linear') must be one of wsd, cosine"),
     ("report.wandb=yes", "report.wandb ('yes') must be one of off, offline, online"),
+    ("report.exposure=true", "report.exposure ('true') must be one of off, on"),
     # Rules of one field.
     *(
         (f"model.{name}=0", f"model.{name} (0) must be at least 1")
@@ -125,6 +126,9 @@ BAD = [
     ("train.steps=-5", "train.steps (-5) must be at least 1"),
     ("train.eval_every=-1", "train.eval_every (-1) must not be negative"),
     ("train.keep_last=-1", "train.keep_last (-1) must not be negative"),
+    ("train.keep_every=-50", "train.keep_every (-50) must not be negative"),
+    ("train.keep_every=75", "train.keep_every (75) must be a multiple of train.save_every (50)"),
+    ("train.async_save=1", "train.async_save ('1') must be true or false"),
     ("train.max_bad_steps=-1", "train.max_bad_steps (-1) must not be negative"),
     ("model.head_dim=17", "model.head_dim (17) must be even"),
     ("model.context_length=1", "model.context_length (1) must be at least 2"),
