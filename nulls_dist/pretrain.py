@@ -9,15 +9,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from nulls_dist.cli import CommandParser, run_command
+from nulls_dist.cli import CommandParser, positive_int, run_command
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, read_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess, read_launch
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import CONTROLS, PRESETS, control_of, load_preset
-from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
+from nulls_dist.config.schema import RunConfig
 from nulls_dist.config.step_range import parse_step_range
-from nulls_dist.parallel.topology import resolve_topology
+from nulls_dist.errors import ConfigError
+from nulls_dist.parallel.gpus import GPUS
 from nulls_dist.train.signals import stop_request
 
 
@@ -72,10 +74,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print parameters, FLOPs and memory per rank, and stop before anything is allocated",
+        help="print parameters, FLOPs, memory per rank and sizes of checkpoints, and stop before "
+        "anything is allocated",
     )
     parser.add_argument(
         "--json", action="store_true", help="with --dry-run: as JSON, with the whole configuration"
+    )
+    parser.add_argument(
+        "--world-size",
+        type=positive_int,
+        metavar="N",
+        help="with --dry-run: for N processes, instead of those that were launched",
+    )
+    parser.add_argument(
+        "--gpu",
+        choices=sorted(GPUS),
+        help="with --dry-run: for this GPU, which need not be here; expected speed, and whether "
+        "the run fits",
     )
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # deepspeed adds it
     return parser
@@ -98,8 +113,11 @@ def main(argv: Sequence[str]) -> None:
         launch = read_launch()
         if args.dry_run:
             if launch.rank == 0:
-                print(_forecast(config, launch, args.data, as_json=args.json))
+                _print_forecast(config, deepspeed_file, args, launch)
             return
+        for option, value in (("--world-size", args.world_size), ("--gpu", args.gpu)):
+            if value is not None:
+                raise ConfigError(f"{option} {value}: only with --dry-run; a run has what is here")
         from nulls_dist.train.job import train_job
 
         train_job(
@@ -114,20 +132,25 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
-def _forecast(config: RunConfig, launch: LaunchedProcess, corpus: Path, *, as_json: bool) -> str:
-    from nulls_dist.parallel.accelerator import select_accelerator
-    from nulls_dist.train.forecast import forecast_run, format_forecast
-    from nulls_dist.train.job import resolve_dtype
+def _print_forecast(
+    config: RunConfig,
+    deepspeed_file: dict[str, Any],
+    args: argparse.Namespace,
+    launch: LaunchedProcess,
+) -> None:
+    from nulls_dist.train.forecast import check_fits, format_forecast
+    from nulls_dist.train.planning import plan_run
 
-    config = resolve_dtype(config, select_accelerator(launch.local_rank))
-    topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
-    vocab_size = config.model.vocab_size
-    if vocab_size == VOCAB_OF_CORPUS:
-        from nulls_dist.data.format import read_manifest
-
-        vocab_size = read_manifest(corpus).tokenizer.vocab_size
-    forecast = forecast_run(config, topology, corpus_vocab_size=vocab_size)
-    return json.dumps(forecast, indent=2) if as_json else format_forecast(forecast)
+    forecast = plan_run(
+        config,
+        world_size=args.world_size or launch.world_size,
+        corpus=args.data,
+        deepspeed_file=deepspeed_file,
+        gpu=args.gpu,
+        local_rank=launch.local_rank,
+    )
+    print(json.dumps(forecast, indent=2) if args.json else format_forecast(forecast))
+    check_fits(forecast)
 
 
 if __name__ == "__main__":

@@ -67,10 +67,12 @@ def poison_fit(poison: Poison, patch: pytest.MonkeyPatch) -> None:
 
     fit = build.fit
 
-    def poisoned_fit(run: Any, engine: Any, stop: Any, hooks: Sequence[Hook], saver: Any) -> Any:
+    def poisoned_fit(
+        run: Any, engine: Any, ahead: Any, stop: Any, hooks: Sequence[Hook], saver: Any
+    ) -> Any:
         spoil = Spoil(engine.module, poison, rank=run.groups.topology.rank)
         spoil.before_step(run.first_step + 1)
-        return fit(run, engine, stop, [spoil, *hooks], saver)
+        return fit(run, engine, ahead, stop, [spoil, *hooks], saver)
 
     patch.setattr(build, "fit", poisoned_fit)
 

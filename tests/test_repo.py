@@ -45,6 +45,10 @@ PROMISED_COMMANDS = [
     "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
     "python tools/build_manifests.py ckpt sources.txt --out manifests",
     "python tools/build_manifests.py ckpt --out manifests --all",
+    f"python {PRETRAIN} --dry-run --json --world-size 8 --gpu h200",
+    "python tools/plan_sinks.py --preset nulls_1b_x8 --world-size 8 --gpu h200 --sources 6400000",
+    "python tools/plan_sinks.py --preset nulls_1b --corpus corpus --deletions 4 55 --json",
+    "python tools/bench.py memory --json --out memory.json",
     "python tools/demo.py",
     "python tools/demo.py --fast --out demo-out",
 ]

@@ -20,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
         examples=(
             "OMP_NUM_THREADS=1 python tools/bench.py sinks",
             "python tools/bench.py sinks --tokens 1024 --json",
+            "python tools/bench.py train --preset nulls_1b --layers 2 --tokens 8192",
             "python tools/bench.py deletion --work bench-work --out benchmarks/deletion.json",
         ),
     )
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     large.add_argument(
         "--work", type=Path, default=Path("bench-large"), help="new directory; 16 GB per 1B"
     )
+    speed = _add_speed(names)
     parity = names.add_parser(
         "parity", help="every combination of topology, ZeRO and precision against one process"
     )
@@ -60,10 +62,45 @@ def build_parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--work", type=Path, default=Path("bench-topologies"), help="new directory for the runs"
         )
-    for each in (sinks, deletion, large, parity, resume):
+    memory = names.add_parser(
+        "memory", help="the memory model against tensors held in a run on one process (a minute)"
+    )
+    for each in (sinks, deletion, large, parity, resume, memory, *speed):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
+
+
+def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
+    """Add the benchmarks of training speed."""
+    train = names.add_parser(
+        "train", help="speed of training, against three other models (a quarter of an hour)"
+    )
+    train.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
+    train.add_argument("--layers", type=positive_int, default=2, help="default 2")
+    train.add_argument("--tokens", type=positive_int, default=8192, help="per step; default 8192")
+    train.add_argument(
+        "--micro-batch-rows", type=positive_int, default=4, help="rows per forward pass; default 4"
+    )
+    train.add_argument(
+        "--vocabulary",
+        type=positive_int,
+        default=256,
+        help="default 256, so that the head takes next to no time",
+    )
+    train.add_argument("--rounds", type=positive_int, default=3, help="default 3")
+    head = names.add_parser("head", help="the loss by chunks, against whole logits (minutes)")
+    head.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
+    head.add_argument("--tokens", type=positive_int, default=2048, help="default 2048")
+    head.add_argument("--rounds", type=positive_int, default=3, help="default 3")
+    loader = names.add_parser("loader", help="tokens per second from disk to microbatches")
+    loader.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
+    loader.add_argument("--megabytes", type=positive_int, default=100, help="default 100")
+    for each in (train, loader):
+        each.add_argument(
+            "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
+        )
+    return train, head, loader
 
 
 def main(argv: Sequence[str]) -> None:
@@ -99,10 +136,41 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_elastic(args.work)
         return result, format_elastic(result)
+    if args.name == "memory":
+        from nulls_dist.benchmark.memory import bench_memory, format_memory
+
+        result = bench_memory()
+        return result, format_memory(result)
+    if args.name in ("train", "head", "loader"):
+        return _measure_speed(args)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))
     return result, format_deletion(result)
+
+
+def _measure_speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    if args.name == "loader":
+        from nulls_dist.benchmark.loader import bench_loader, format_loader
+
+        result = bench_loader(args.work, preset=args.preset, megabytes=args.megabytes)
+        return result, format_loader(result)
+    if args.name == "head":
+        from nulls_dist.benchmark.head import bench_head, format_head
+
+        result = bench_head(args.preset, num_tokens=args.tokens, rounds=args.rounds)
+        return result, format_head(result)
+    from nulls_dist.benchmark.training import TrainingCase, bench_training, format_training
+
+    case = TrainingCase(
+        preset=args.preset,
+        num_layers=args.layers,
+        num_tokens=args.tokens,
+        micro_batch_rows=args.micro_batch_rows,
+        vocab_size=args.vocabulary,
+    )
+    result = bench_training(case, args.work, rounds=args.rounds)
+    return result, format_training(result)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""Parameters, FLOPs and memory of a model in closed form, without building it.
+"""Parameters and FLOPs of a model in closed form, without building it.
 
 V vocabulary, D hidden size, L layers, H query heads, K key heads, h head dim, T tokens per row.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
-from nulls_dist.config.schema import DType, ModelConfig
-from nulls_dist.parallel.topology import Topology
+from nulls_dist.config.schema import ModelConfig
 
-_WEIGHT_BYTES: Final[dict[DType, int]] = {"fp32": 4, "bf16": 2}
-_GRADIENT_BYTES: Final[dict[DType, int]] = {"fp32": 4, "bf16": 2 + 4}
-"""bf16: the gradient autograd makes and its float32 sum."""
-_OPTIMIZER_BYTES: Final = 3 * 4
-"""Master weight and two moments, float32."""
 _PASSES: Final = 3
 """Forward once, backward twice as much (gradients of inputs and of weights)."""
+
+
+_CHUNK_BYTES: Final = 256 << 20
+"""Of float32 logits; large enough that passes over the weight and its gradient cost little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,35 +54,6 @@ def count_model(config: ModelConfig) -> ModelCounts:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RankMemory:
-    """Bytes that one rank holds whatever the batch; activations come on top."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-
-    @property
-    def total(self) -> int:
-        """Return the sum."""
-        return self.weights + self.gradients + self.optimizer
-
-    def to_dict(self) -> dict[str, int]:
-        """Return the parts and their sum."""
-        return {**asdict(self), "total": self.total}
-
-
-def count_rank_memory(counts: ModelCounts, topology: Topology, dtype: DType) -> RankMemory:
-    """Count the state of one rank under ZeRO-1.
-
-    Every rank holds all dense parameters and the sinks of its own experts, and an equal share of
-    the optimizer state: of the dense ones over all ranks, of the sinks over their replicas.
-    """
-    local_sinks = counts.sink_parameters // topology.ep
-    held = counts.backbone_parameters + local_sinks
-    owned = counts.backbone_parameters / topology.dp + local_sinks / topology.edp
-    return RankMemory(
-        weights=held * _WEIGHT_BYTES[dtype],
-        gradients=held * _GRADIENT_BYTES[dtype],
-        optimizer=round(owned * _OPTIMIZER_BYTES),
-    )
+def tokens_per_chunk(vocab_size: int) -> int:
+    """Return the tokens whose logits exist at a time: as many as fit the memory set aside."""
+    return max(1, _CHUNK_BYTES // (4 * vocab_size))

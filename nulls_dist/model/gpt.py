@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nulls_dist.checkpoint.sharding import sharding_of
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig
 from nulls_dist.initial_values import initial_rows
+from nulls_dist.model.chunked_loss import ChunkedLossGPT
 from nulls_dist.model.layer import RMSNorm, layer_spec, megatron_config
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import Topology
@@ -38,7 +39,7 @@ def build_model(
         layer_specs=[layer_spec(config)] * config.num_layers, layer_norm=RMSNorm
     )
     with torch.device(device), quiet_libraries():
-        model = GPTModel(
+        model = ChunkedLossGPT(
             megatron_config(config, topology, recompute=recompute),
             block,
             vocab_size=config.vocab_size,

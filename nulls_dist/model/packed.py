@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
+from torch.nn import functional
 
 from nulls_dist.model.dispatch import LOCAL, Dispatcher
+from nulls_dist.parallel.accelerator import pin_memory
 from nulls_dist.routing.plan import SinkPlan
 from nulls_dist.segments import SegmentLayout
 
@@ -51,9 +53,10 @@ def pack_rows(
         device: where the model runs.
         dispatcher: moves tokens to their sinks.
     """
-    ends = torch.from_numpy(layout.ends)
-    starts_and_ends = torch.cat([ends.new_zeros(1), ends]).to(device)
+    ends = pin_memory(torch.from_numpy(layout.ends), device).to(device, non_blocking=True)
+    starts_and_ends = functional.pad(ends, (1, 0))
     longest = max(layout.lengths)
+    positions = pin_memory(torch.from_numpy(layout.position_ids), device)
     return PackedRows(
         cu_seqlens_q=starts_and_ends,
         cu_seqlens_kv=starts_and_ends,
@@ -61,7 +64,7 @@ def pack_rows(
         max_seqlen_kv=longest,
         lengths=layout.lengths,
         rotary=rotary_angles(
-            torch.from_numpy(layout.position_ids).to(device), head_dim=head_dim, theta=rope_theta
+            positions.to(device, non_blocking=True), head_dim=head_dim, theta=rope_theta
         ),
         plan=plan.to(device),
         dispatcher=dispatcher,

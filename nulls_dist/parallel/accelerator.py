@@ -1,27 +1,17 @@
 """The one file that knows about accelerators; CPU (gloo) and CUDA (nccl) run the same code."""
 
+import ctypes
 import os
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nulls_dist.config.schema import DType
 from nulls_dist.errors import ConfigError
-
-_PEAK_BF16_FLOPS: Final = {
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA A100-PCIE-40GB": 312e12,
-    "NVIDIA A100 80GB PCIe": 312e12,
-    "NVIDIA H100 80GB HBM3": 989.4e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H100 NVL": 835e12,
-    "NVIDIA H200": 989.4e12,
-}
-"""Dense matrix products per second by the driver's name of the device, multiply and add counted
-apart. Source: NVIDIA's data sheets, which count sparse ones, halved where they do."""
+from nulls_dist.parallel.gpus import GPUS_BY_DEVICE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +53,8 @@ def peak_flops(device: torch.device, dtype: DType) -> float | None:
     """Return what the device can do per second at best, None where it is not known."""
     if device.type != "cuda" or dtype != "bf16":
         return None
-    return _PEAK_BF16_FLOPS.get(torch.cuda.get_device_name(device))
+    gpu = GPUS_BY_DEVICE.get(torch.cuda.get_device_name(device))
+    return gpu.bf16_flops_per_s if gpu else None
 
 
 def peak_allocated_bytes(device: torch.device) -> int | None:
@@ -74,3 +65,44 @@ def peak_allocated_bytes(device: torch.device) -> int | None:
 def has_varlen_attention(query: Tensor) -> bool:
     """Say whether flash attention over packed documents runs on this tensor's device and dtype."""
     return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
+
+
+def pin_memory(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a host tensor in memory that the device can copy from while the host goes on.
+
+    A CPU reads every memory: the tensor is returned as it is.
+    """
+    if device.type != "cuda":
+        return tensor
+    with torch.cuda.device(device):  # a new thread's current device is the first one
+        return tensor.pin_memory()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: torch.device) -> int:
+    """Forget the peak of memory use so far; return the bytes in use now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident size
+    return _resident_bytes("VmRSS")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes in use since the reset: tensors on a GPU, resident memory on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _resident_bytes("VmHWM")
+
+
+def _resident_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"Linux reports {field}")

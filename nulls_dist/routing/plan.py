@@ -3,6 +3,7 @@
 Dimensions: L layers, S segments, K active sinks, T tokens.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,15 @@ class SinkPlan:
     """K."""
 
     def to(self, device: torch.device) -> "SinkPlan":
-        """Return the plan on a device."""
+        """Return the plan on a device; out of pinned memory without waiting for the copy."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def map(self, move: Callable[[Tensor], Tensor]) -> "SinkPlan":
+        """Return the plan with each of its tensors moved."""
         return SinkPlan(
-            rows=self.rows.to(device),
-            keep=self.keep.to(device),
-            ends=self.ends.to(device),
+            rows=move(self.rows),
+            keep=move(self.keep),
+            ends=move(self.ends),
             num_active=self.num_active,
         )
 
@@ -79,7 +84,8 @@ def build_plan(
             "placement puts every document on the rank of its expert"
         )
         first_rows = slots * spec.num_sinks
-        rows[:, routed] = router.active_sinks(source_ids) + first_rows[:, None]
+        for rows_of_layer, sinks in zip(rows, router.active_sinks(source_ids), strict=True):
+            rows_of_layer[routed] = sinks + first_rows[:, None]
     keep = np.broadcast_to(routed[None, :, None], shape).copy()
     return SinkPlan(
         rows=torch.from_numpy(rows.reshape(spec.num_layers, -1)),

@@ -118,9 +118,15 @@ class Router:
             RefusedError: one of the sources has a tombstone.
         """
         self.check_routable(source_ids)
-        layers = range(self.spec.num_layers if self.spec.per_layer else 1)
-        sinks = np.stack([self.sinks_of_layer(source_ids, layer) for layer in layers])
-        return np.broadcast_to(sinks, (self.spec.num_layers, *sinks.shape[1:]))
+        spec = self.spec
+        layers = range(spec.num_layers if spec.per_layer else 1)
+        sinks = np.empty((len(layers), len(source_ids), spec.num_active), dtype=np.int64)
+        keys = hashing.layer_keys(source_ids, seed=spec.seed, domain=Domain.NEURONS, layers=layers)
+        for layer in layers:
+            sinks[layer] = choose_sinks(
+                keys[layer], num_sinks=spec.num_sinks, num_active=spec.num_active
+            )
+        return np.broadcast_to(sinks, (spec.num_layers, *sinks.shape[1:]))
 
     def sinks_of_layer(self, source_ids: U64Array, layer: int) -> npt.NDArray[np.int64]:
         """Return the sinks of one layer, whether or not a source was deleted: (S, K) int64."""
@@ -147,5 +153,6 @@ def choose_sinks(keys: U64Array, *, num_sinks: int, num_active: int) -> npt.NDAr
     """
     width = num_sinks // max(1, num_active)
     counters = np.arange(1, num_active + 1, dtype=np.uint64)
-    offsets = hashing.below(hashing.draw(keys[..., None], counters), width)
-    return np.arange(num_active, dtype=np.int64) * width + offsets
+    sinks = hashing.below(hashing.draw(keys[..., None], counters), width)
+    sinks += np.arange(num_active, dtype=np.int64) * width
+    return sinks

@@ -15,6 +15,7 @@ from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.train.checkpointing import drop_partial, restore
 from nulls_dist.train.engine import build_engine
+from nulls_dist.train.inputs import training_batches
 from nulls_dist.train.life_log import life_of
 from nulls_dist.train.loop import fit
 from nulls_dist.train.provenance import describe_run
@@ -75,9 +76,10 @@ def build_and_fit(
     with (
         life_of(run) as life,
         standard_hooks(run, accelerator.device, life, profile=profile) as hooks,
+        training_batches(run, accelerator.device) as ahead,
         CheckpointSaver(run, engine, hooks) as saver,
     ):
-        outcome = fit(run, engine, stop, hooks, saver)
+        outcome = fit(run, engine, ahead, stop, hooks, saver)
         life.end(outcome)
         return outcome
 

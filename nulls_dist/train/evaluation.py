@@ -13,8 +13,9 @@ from nulls_dist.errors import InputError
 from nulls_dist.hashing import U64Array
 from nulls_dist.model.gpt import token_losses
 from nulls_dist.train.hooks import Hook, StepEvent
+from nulls_dist.train.inputs import route, to_device
 from nulls_dist.train.run import Run
-from nulls_dist.train.step import sum_over_ranks, to_device
+from nulls_dist.train.step import sum_over_ranks
 
 STATES: Final = ("on", "off", "placebo")
 _EVAL_SEED_OFFSET: Final = 1_000_003
@@ -55,12 +56,13 @@ class StateEvaluator(Hook):
         for state in self._states:
             total, count = 0.0, 0
             for batch in self._microbatches:
-                inputs = to_device(
+                routed = route(
                     self._run,
                     self._placebo(batch) if state == "placebo" else batch,
                     engine.device,
                     dropped=np.full(batch.layout.num_segments, state == "off"),
                 )
+                inputs = to_device(self._run, routed, engine.device)
                 losses = token_losses(engine.module, inputs.tokens, inputs.targets, inputs.rows)
                 total += float((losses * inputs.has_target).sum())
                 count += batch.num_targets

@@ -10,6 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
+from nulls_dist.config.deepspeed import settle_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.data.corpus import Corpus
@@ -54,6 +55,7 @@ def train_job(
     found = find_checkpoint(run_dir, resume)
     accelerator = select_accelerator(launch.local_rank)
     config = resolve_dtype(config, accelerator)
+    deepspeed_file = settle_deepspeed_file(deepspeed_file, config, data_parallel=topology.dp)
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
         if launch.rank == 0:

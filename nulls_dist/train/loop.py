@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from nulls_dist.data.batches import GlobalBatches, Microbatch
 from nulls_dist.train.guard import StepGuard
 from nulls_dist.train.hooks import Hook, StepEvent
+from nulls_dist.train.inputs import HostBatch
 from nulls_dist.train.performance import PerformanceMeter
 from nulls_dist.train.run import Run
 from nulls_dist.train.saving import CheckpointSaver
@@ -19,13 +19,26 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    run: Run, engine: Any, stop: StopRequest, hooks: Sequence[Hook], saver: CheckpointSaver
+    run: Run,
+    engine: Any,
+    ahead: Iterator[list[HostBatch]],
+    stop: StopRequest,
+    hooks: Sequence[Hook],
+    saver: CheckpointSaver,
 ) -> Literal["done", "stopped"]:
     """Train from the run's first step to its last.
 
     A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
     request; a run without a step left writes what it loaded, for the ranks it has now. Of these,
     only those of `train.save_every` may be written beside training.
+
+    Args:
+        run: the run.
+        engine: the DeepSpeed engine.
+        ahead: this rank's microbatches of every step that is left, made ahead of time.
+        stop: set by a signal.
+        hooks: told of every step.
+        saver: of this engine; tells the hooks of checkpoints.
 
     Returns:
         "stopped" when a signal ended the run early.
@@ -34,18 +47,17 @@ def fit(
         NullsError: the loss or the gradient was not finite too many times in a row.
     """
     train = run.config.train
-    stream = run.batches(seed=run.config.seed, rows_per_step=train.global_batch_rows)
     guard, meter = StepGuard(run), PerformanceMeter(run, engine.device)
     for step in range(run.first_step, train.steps):
         saver.poll()
         started = time.monotonic()
-        batches = _microbatches(run, stream, step)
+        prepared = next(ahead)  # waits only where the data are slower than the model
         data_s = time.monotonic() - started
+        batches = [batch.microbatch for batch in prepared]
         result = train_step(
             run,
             engine,
-            batches,
-            step=step,
+            prepared,
             learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
             stop_requested=stop.requested,
         )
@@ -72,12 +84,6 @@ def fit(
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
         saver.save(run.first_step, wait=True)
     return "done"
-
-
-def _microbatches(run: Run, stream: GlobalBatches, step: int) -> list[Microbatch]:
-    rows = run.rank_rows(stream, step - run.first_data_step)
-    size = run.config.train.micro_batch_rows
-    return [stream.assemble(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
 
 
 def _step_metrics(run: Run, result: StepResult, done: int) -> dict[str, Any]:

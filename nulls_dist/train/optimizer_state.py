@@ -69,7 +69,7 @@ def _check_master(fragment: Fragment, names: Mapping[nn.Parameter, str]) -> None
     """Prove the mapping: the rounded master must be the weight, to the last bit."""
     weight = fragment.parameter.detach().flatten()
     weight = weight[fragment.start : fragment.start + fragment.length]
-    master = fragment.state[OPTIMIZER_KINDS[0]].to(weight.dtype)
+    master = fragment.state[OPTIMIZER_KINDS[0]].to(weight.device, weight.dtype)  # or offloaded
     assert torch.equal(master, weight), f"{names[fragment.parameter]}: master is not its weight"
 
 

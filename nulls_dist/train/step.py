@@ -4,30 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nulls_dist.data.batches import Microbatch
-from nulls_dist.model.dispatch import plan_dispatch
 from nulls_dist.model.gpt import token_losses
-from nulls_dist.model.packed import PackedRows, pack_rows
-from nulls_dist.routing.dropout import draw_dropped
+from nulls_dist.train.inputs import HostBatch, to_device
 from nulls_dist.train.run import Run
 from nulls_dist.train.zero_state import gradient_squares
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceBatch:
-    """A microbatch on the device, ready for the model; T tokens."""
-
-    tokens: Tensor
-    targets: Tensor
-    has_target: Tensor
-    """(T,) float32, 1 where the token has a target."""
-    rows: PackedRows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,41 +33,6 @@ class StepResult:
     """Steps of the run so far that were not applied."""
     stop_requested: bool
     """Whether any rank was asked to stop."""
-
-
-def to_device(
-    run: Run, batch: Microbatch, device: torch.device, *, dropped: npt.NDArray[np.bool_]
-) -> DeviceBatch:
-    """Route a microbatch and move it to the device; all ranks call this together.
-
-    Args:
-        run: the run.
-        batch: on the host.
-        device: where to.
-        dropped: (S,) bool, segments that use the backbone alone.
-    """
-    model = run.config.model
-    plan, dispatcher = plan_dispatch(
-        run.router,
-        batch.layout,
-        dispatcher=run.config.parallel.dispatcher,
-        groups=run.groups,
-        device=device,
-        dropped=dropped,
-    )
-    return DeviceBatch(
-        tokens=torch.from_numpy(batch.tokens).to(device),
-        targets=torch.from_numpy(batch.targets).to(device),
-        has_target=torch.from_numpy(batch.layout.has_target).to(device, torch.float32),
-        rows=pack_rows(
-            batch.layout,
-            plan,
-            head_dim=model.head_dim,
-            rope_theta=model.rope_theta,
-            device=device,
-            dispatcher=dispatcher,
-        ),
-    )
 
 
 def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
@@ -110,9 +59,8 @@ def _reduce_over_ranks(
 def train_step(
     run: Run,
     engine: Any,
-    batches: list[Microbatch],
+    batches: list[HostBatch],
     *,
-    step: int,
     learning_rate: float,
     stop_requested: bool,
 ) -> StepResult:
@@ -129,13 +77,12 @@ def train_step(
     Args:
         run: the run.
         engine: the DeepSpeed engine.
-        batches: this rank's microbatches.
-        step: from 0.
+        batches: this rank's microbatches, routed for the step.
         learning_rate: of this step.
         stop_requested: whether this rank was asked to stop.
     """
     device = engine.device
-    local_targets = sum(batch.num_targets for batch in batches)
+    local_targets = sum(batch.microbatch.num_targets for batch in batches)
     topology = run.groups.topology
     target_sum, stops = sum_over_ranks([local_targets, stop_requested], device)
     targets = target_sum / topology.tp
@@ -144,13 +91,7 @@ def train_step(
         group["lr"] = learning_rate
     total_loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in batches:
-        dropped = draw_dropped(
-            batch.layout,
-            probability=run.config.model.sink_dropout,
-            seed=run.config.seed,
-            step=step,
-        )
-        inputs = to_device(run, batch, device, dropped=dropped)
+        inputs = to_device(run, batch, device)
         losses = token_losses(engine, inputs.tokens, inputs.targets, inputs.rows)
         loss_sum = (losses * inputs.has_target).sum()
         total_loss += loss_sum.detach()

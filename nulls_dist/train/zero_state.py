@@ -7,7 +7,8 @@ the bf16 optimizer):
    a view of it) and cuts it in equal parts over the group's data-parallel ranks: all ranks for
    dense parameters, the replicas of the experts for sinks.
 2. Where a parameter lies follows from the storage offset of its view.
-3. This rank's float32 part is the optimizer's parameter, and the key of its Adam state.
+3. This rank's float32 part is the optimizer's parameter, and the key of its Adam state; where the
+   optimizer is offloaded, both lie in the host's memory.
 4. Averaged gradients are cut alike: a list of tensors that make up this rank's part, or, in the
    bf16 optimizer, that part of a flat tensor of all of them.
 """
@@ -109,7 +110,7 @@ def gradient_squares(optimizer: Any, device: torch.device, *, tp_rank: int) -> T
     squares = torch.zeros(2, dtype=torch.float64, device=device)
     for index, group in enumerate(optimizer.optimizer.param_groups):
         norms = [
-            torch.linalg.vector_norm(gradient.float())
+            torch.linalg.vector_norm(gradient.float()).to(device)
             for parameter, gradient in _gradients(optimizer, index)
             if tp_rank == 0 or getattr(parameter, "tensor_model_parallel", False)
         ]
@@ -120,12 +121,15 @@ def gradient_squares(optimizer: Any, device: torch.device, *, tp_rank: int) -> T
 
 def _gradients(optimizer: Any, index: int) -> Iterator[tuple[nn.Parameter, Tensor]]:
     """Yield this rank's averaged gradients of a group with the parameters they belong to."""
-    if _is_bf16(optimizer):
-        part = optimizer.fp32_groups_gradient_flat_partition[index]
-        yield from ((place.parameter, place.of(part)) for place in _places(optimizer, index))
-    else:
+    if not _is_bf16(optimizer) and not optimizer.cpu_offload:
         parameters = optimizer.params_in_partition[index]
         yield from zip(parameters, optimizer.averaged_gradients[index], strict=False)
+        return
+    if _is_bf16(optimizer):
+        part = optimizer.fp32_groups_gradient_flat_partition[index]
+    else:
+        part = optimizer.single_partition_of_fp32_groups[index].grad
+    yield from ((place.parameter, place.of(part)) for place in _places(optimizer, index))
 
 
 def adam_step(optimizer: Any) -> int:
@@ -145,7 +149,7 @@ def create_adam_state(optimizer: Any, updates: int) -> None:
         for master in group["params"]:
             state = optimizer.optimizer.state[master]
             state.clear()
-            state["step"] = torch.tensor(float(updates))
+            state["step"] = torch.tensor(float(updates), device=master.device)  # as fused AdamW's
             for kind in OPTIMIZER_KINDS[1:]:
                 state[kind] = torch.zeros_like(master, requires_grad=False)
 

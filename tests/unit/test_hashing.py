@@ -103,3 +103,15 @@ def test_signed_keeps_the_bits(value):
     folded = hashing_torch.signed(value)
     assert -(2**63) <= folded < 2**63
     assert (folded - value) % 2**64 == 0
+
+
+@given(st.lists(U64, min_size=1, max_size=8), st.lists(st.integers(0, 40), max_size=4))
+def test_keys_of_several_layers_are_those_of_each_and_arguments_stay_as_they_were(values, layers):
+    sources = np.array(values, dtype=np.uint64)
+    keys = hashing.layer_keys(sources, seed=5, domain=hashing.Domain.NEURONS, layers=layers)
+    assert [row.tolist() for row in keys] == [
+        [key_in_words(value, 5, 0, layer) for value in values] for layer in layers
+    ]
+    hashing.mix(sources)
+    hashing.below(sources, 7)
+    assert sources.tolist() == values
