@@ -86,6 +86,7 @@ def measure_memory(size: str, *, stage: int, dtype: str) -> dict[str, Any]:
         zero_settings(file_content),
         num_segments=layout.num_segments,
         on_gpu=False,
+        recompute=config.train.recompute,
     )
     predicted = {name: getattr(memory, name) for name in _KEPT}
     predicted["saved"] = memory.activations
@@ -129,7 +130,9 @@ def _train(
         from nulls_dist.model.gpt import build_model, initialize
         from nulls_dist.train.engine import build_engine
 
-        model = build_model(config.model, topology, accelerator.device)
+        model = build_model(
+            config.model, topology, accelerator.device, recompute=config.train.recompute
+        )
         initialize(model, config.model, topology, config.seed)
         engine = build_engine(model, config, groups, file_content)
         return _train_steps(engine, config, layout)

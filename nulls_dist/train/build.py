@@ -76,8 +76,8 @@ def build_and_fit(
     with (
         life_of(run) as life,
         standard_hooks(run, accelerator.device, life, profile=profile) as hooks,
-        training_batches(run, accelerator.device) as ahead,
         CheckpointSaver(run, engine, hooks) as saver,
+        training_batches(run, accelerator.device) as ahead,
     ):
         outcome = fit(run, engine, ahead, stop, hooks, saver)
         life.end(outcome)

@@ -37,8 +37,8 @@ def fit(
         engine: the DeepSpeed engine.
         ahead: this rank's microbatches of every step that is left, made ahead of time.
         stop: set by a signal.
-        hooks: told of every step.
-        saver: of this engine; tells the hooks of checkpoints.
+        hooks: told of every step and checkpoint.
+        saver: writes checkpoints.
 
     Returns:
         "stopped" when a signal ended the run early.

@@ -11,7 +11,7 @@ from torch import Tensor
 from nulls_dist.model.gpt import token_losses
 from nulls_dist.train.inputs import HostBatch, to_device
 from nulls_dist.train.run import Run
-from nulls_dist.train.zero_state import gradient_squares
+from nulls_dist.train.zero_state import drop_gradients, gradient_squares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +107,8 @@ def train_step(
     loss, norm = float(total_loss) / target_sum, float(engine.get_global_grad_norm() or 0.0)
     is_applied = engine.was_step_applied()
     assert is_applied == (math.isfinite(loss) and math.isfinite(norm)), "DeepSpeed's own check"
+    if not is_applied:
+        drop_gradients(engine.optimizer)
     return StepResult(
         loss_nats=loss,
         grad_norm=norm,

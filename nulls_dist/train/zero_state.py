@@ -128,8 +128,18 @@ def _gradients(optimizer: Any, index: int) -> Iterator[tuple[nn.Parameter, Tenso
     if _is_bf16(optimizer):
         part = optimizer.fp32_groups_gradient_flat_partition[index]
     else:
+        optimizer._wait_for_offload_copies()  # from the device, they may still be under way
         part = optimizer.single_partition_of_fp32_groups[index].grad
     yield from ((place.parameter, place.of(part)) for place in _places(optimizer, index))
+
+
+def drop_gradients(optimizer: Any) -> None:
+    """Forget the gradients of a step that was left out because they were not finite.
+
+    DeepSpeed keeps the sums of an offloaded bf16 run, and would add the next gradients to them.
+    """
+    if not _is_bf16(optimizer) and optimizer.cpu_offload:
+        optimizer.averaged_gradients.clear()
 
 
 def adam_step(optimizer: Any) -> int:

@@ -40,6 +40,8 @@ def plan_sinks(
         raise ConfigError(
             f"model.router ({model.router}) is for loading released weights; plan with stratified"
         )
+    if not model.has_sinks:
+        raise ConfigError(f"model.num_sinks ({model.num_sinks}) must be above 0 to plan sinks")
     if not 0 < max_collateral < 1:
         raise ConfigError(f"--max-collateral ({max_collateral}) must be above 0 and below 1")
     experts = _count_experts(model, sources) if isinstance(sources, Corpus) else None

@@ -60,34 +60,60 @@ class EveryTensor(TorchDispatchMode):
         self.now -= size
 
 
+@pytest.fixture
+def peaks_of_a_run(monkeypatch):
+    """Returns the measured and the predicted peak of a run of the tiny size with other settings."""
+
+    def run(*settings, stage=1, dtype="fp32"):
+        found = []
+        real_train, real_count = memory._train_steps, memory.count_rank_memory
+
+        def train(engine, *args):
+            adam = engine.optimizer.optimizer
+            masters = [master for group in adam.param_groups for master in group["params"]]
+            buffers = getattr(engine.optimizer, "fp32_groups_gradients_flat", [])
+            held = [*engine.module.parameters(), *masters, *buffers]
+            with EveryTensor([tensor.detach() for tensor in held]) as every:
+                kept = real_train(engine, *args)
+            found.append(every.peak)
+            return kept
+
+        def count(*args, **kwargs):
+            counted = real_count(*args, **kwargs)
+            found.append(counted.peak)
+            return counted
+
+        preset, overrides = memory.SIZES["tiny"]
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "_train_steps", train)
+            patch.setattr(memory, "count_rank_memory", count)
+            patch.setitem(memory.SIZES, "tiny", (preset, (*overrides, *settings)))
+            zero = memory.DEFAULT_FILE_CONTENT["zero_optimization"]
+            patch.setitem(zero, "reduce_bucket_size", 9_999)  # small beside the model
+            measure_memory("tiny", stage=stage, dtype=dtype)
+        measured, predicted = found
+        return measured, predicted
+
+    return run
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_the_peak_of_all_tensors_of_a_step_stays_below_the_predicted_one(stage, dtype, monkeypatch):
+def test_the_peak_of_all_tensors_of_a_step_stays_below_the_predicted_one(
+    stage, dtype, peaks_of_a_run
+):
     """Every tensor counts here, also those of the optimizer's step and of communication."""
-    peaks = []
-    predicted = []
-    real_train, real_count = memory._train_steps, memory.count_rank_memory
+    measured, predicted = peaks_of_a_run(stage=stage, dtype=dtype)
+    assert 0.7 * predicted < measured <= predicted
 
-    def train(engine, *args):
-        masters = [m for group in engine.optimizer.optimizer.param_groups for m in group["params"]]
-        buffers = getattr(engine.optimizer, "fp32_groups_gradients_flat", [])
-        held = [*engine.module.parameters(), *masters, *buffers]
-        with EveryTensor([tensor.detach() for tensor in held]) as every:
-            found = real_train(engine, *args)
-        peaks.append(every.peak)
-        return found
 
-    def count(*args, **kwargs):
-        predicted.append(real_count(*args, **kwargs))
-        return predicted[-1]
-
-    monkeypatch.setattr(memory, "_train_steps", train)
-    monkeypatch.setattr(memory, "count_rank_memory", count)
-    monkeypatch.setitem(
-        memory.DEFAULT_FILE_CONTENT["zero_optimization"], "reduce_bucket_size", 9_999
-    )
-    measure_memory("tiny", stage=stage, dtype=dtype)
-    assert 0.7 * predicted[0].peak < peaks[0] <= predicted[0].peak
+def test_recomputation_lowers_the_peak_as_predicted(peaks_of_a_run):
+    deep = ("model.num_layers=6", "model.num_sinks=8", "model.vocab_size=64")
+    whole = peaks_of_a_run(*deep)
+    recomputed = peaks_of_a_run(*deep, "train.recompute=true")
+    assert 0.7 * recomputed[1] < recomputed[0] <= recomputed[1]
+    assert recomputed[0] < whole[0] / 2
+    assert whole[0] - recomputed[0] == pytest.approx(whole[1] - recomputed[1], rel=0.2)
 
 
 def test_the_table_names_every_case_and_the_verdict():

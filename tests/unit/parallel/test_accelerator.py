@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from nulls_dist.parallel.accelerator import peak_allocated_bytes, peak_flops
+from nulls_dist.parallel.accelerator import (
+    peak_allocated_bytes,
+    peak_flops,
+    peak_memory,
+    reset_peak_memory,
+)
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -28,3 +33,14 @@ def test_the_peak_is_known_for_whole_devices_of_exactly_that_name_in_bf16(
 def test_a_cpu_has_neither_a_peak_nor_allocated_memory():
     assert peak_flops(CPU, "bf16") is None
     assert peak_allocated_bytes(CPU) is None
+
+
+def test_the_peak_counts_memory_that_was_given_back_and_a_reset_forgets_it():
+    size = 64 << 20
+    before = reset_peak_memory(CPU)
+    filled = torch.ones(size // 4)
+    assert peak_memory(CPU) - before >= size
+    del filled
+    assert peak_memory(CPU) - before >= size
+    now = reset_peak_memory(CPU)
+    assert peak_memory(CPU) - now < size // 4

@@ -106,6 +106,14 @@ def test_the_table_for_a_person(corpus, capsys):
             "model.router (reference_int32) is for loading released weights; plan with stratified",
         ),
         (
+            [
+                *(*SMALL, "--sources=9", "--set=model.num_sinks=0", "--set=model.num_active=0"),
+                "--set=model.sink_dropout=0",
+            ],
+            USAGE,
+            "model.num_sinks (0) must be above 0 to plan sinks",
+        ),
+        (
             [*SMALL, "--sources=9", "--max-collateral=0.01"],
             REFUSED,
             "model.num_sinks (256): one deletion would take 1.56%",
