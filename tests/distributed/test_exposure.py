@@ -49,10 +49,10 @@ def chain(
     def arguments(steps: int) -> list[str]:
         return pretrain_arguments(corpus, run_dir, logged | {"train.steps": steps})
 
-    def until_step_10(*parts: Any, step: int, **options: Any) -> Any:
-        if step == 9:
+    def until_step_10(run: Any, engine: Any, *parts: Any, **options: Any) -> Any:
+        if engine.global_steps == 9:
             raise NullsError("out of luck")
-        return train_step(*parts, step=step, **options)
+        return train_step(run, engine, *parts, **options)
 
     train_step = loop.train_step
     pretrain(arguments(3))

@@ -49,10 +49,10 @@ class Pace:
         self.writers: set[str] = set()
         train_step = loop.train_step
 
-        def counted(*args: Any, step: int, **options: Any) -> Any:
-            self.actions.get(step, lambda: None)()
-            result = train_step(*args, step=step, **options)
-            self._taken(step + 1).set()
+        def counted(run: Any, engine: Any, *args: Any, **options: Any) -> Any:
+            self.actions.get(engine.global_steps, lambda: None)()
+            result = train_step(run, engine, *args, **options)
+            self._taken(engine.global_steps).set()
             return result
 
         monkeypatch.setattr(loop, "train_step", counted)
