@@ -296,6 +296,8 @@ class ReportConfig:
     wandb: WandbMode = "off"
     """Weights & Biases: off, offline (files in the run directory) or online."""
     wandb_project: str = "nulls-dist"
+    tensorboard: Switch = "off"
+    """Whether TensorBoard's files are written, in RUN/log/tensorboard."""
     exposure: Switch = "off"
     """Whether every rank logs which tokens of which documents it trained on, in RUN/log."""
 
@@ -304,10 +306,12 @@ class ReportConfig:
             self.wandb in get_args(WandbMode),
             f"report.wandb ({self.wandb!r}) must be one of {', '.join(get_args(WandbMode))}",
         )
-        _check(
-            self.exposure in get_args(Switch),
-            f"report.exposure ({self.exposure!r}) must be one of {', '.join(get_args(Switch))}",
-        )
+        for name in ("tensorboard", "exposure"):
+            value = getattr(self, name)
+            _check(
+                value in get_args(Switch),
+                f"report.{name} ({value!r}) must be one of {', '.join(get_args(Switch))}",
+            )
         _check(self.wandb_project != "", "report.wandb_project must not be empty")
 
 

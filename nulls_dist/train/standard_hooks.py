@@ -16,6 +16,7 @@ from nulls_dist.train.profiler import StepProfiler
 from nulls_dist.train.retention import Retention
 from nulls_dist.train.run import Run
 from nulls_dist.train.sink_load import SinkLoad
+from nulls_dist.train.tensorboard_log import TensorBoardLog
 from nulls_dist.train.wandb_log import WandbLog
 
 METRICS_FILE: Final = "metrics.jsonl"
@@ -58,6 +59,8 @@ def standard_hooks(
                 add(Retention(run.run_dir, train.keep_last, keep_every=train.keep_every))
             if run.config.report.wandb != "off":
                 add(WandbLog(run))
+            if run.config.report.tensorboard == "on":
+                add(TensorBoardLog(run))
             if profile is not None:
                 add(StepProfiler(run.run_dir, profile, first_step=run.first_step))
         yield hooks

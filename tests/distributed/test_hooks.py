@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.build import main as build
 from nulls_dist.checkpoint.format import Grade
@@ -23,10 +24,11 @@ from tools import strip_sources, trace_source, verify_checkpoint
 pytestmark = pytest.mark.distributed
 
 
-def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_offline(
+def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_and_tensorboard(
     corpus: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
-    wanted = {"train.steps": 4, "train.keep_last": 2, "report.wandb": "offline"}
+    reports = {"report.wandb": "offline", "report.tensorboard": "on"}
+    wanted = {"train.steps": 4, "train.keep_last": 2, **reports}
     run_dir = tmp_path / "run"
     pretrain(pretrain_arguments(corpus, run_dir, settings | wanted))
     assert [path.name for path in list_checkpoints(run_dir)] == ["step-00000003", "step-00000004"]
@@ -38,6 +40,11 @@ def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_offline(
     content = record.read_bytes()
     for name in (b"train/loss_nats", b"eval/loss_placebo_nats", b"sinks/dead_fraction"):
         assert name in content
+    events = EventAccumulator(str(run_dir / "log" / "tensorboard")).Reload()
+    lines = read_metrics(run_dir)
+    for name in ("train/loss_nats", "sinks/dead_fraction"):
+        written = [(event.step, event.value) for event in events.Scalars(name)]
+        assert written == [(line["step"], np.float32(line[name])) for line in lines]
 
 
 def test_multiples_of_keep_every_stay_beside_the_newest(
