@@ -44,7 +44,7 @@ class Spoil(Hook):
             self._undo = named[name].register_hook(_with_a_nan).remove
         else:
             added = {"loss": torch.inf, "spike": 9.0}[what]
-            self._undo = self._module.register_forward_hook(_add(added)).remove
+            self._undo = self._module.register_forward_hook(_add(added), with_kwargs=True).remove
 
     def after_step(self, event: StepEvent) -> None:
         """Prepare the next step."""
@@ -57,8 +57,11 @@ def _with_a_nan(gradient: Tensor) -> Tensor:
     return spoiled
 
 
-def _add(nats: float) -> Callable[[torch.nn.Module, Any, Tensor], Tensor]:
-    return lambda module, _inputs, losses: losses + nats if module.training else losses
+def _add(nats: float) -> Callable[..., Tensor]:
+    """Add to the loss of every target; the module returns their sum."""
+    return lambda module, _inputs, named, total: (
+        total + nats * named["loss_mask"].sum() if module.training else total
+    )
 
 
 def poison_fit(poison: Poison, patch: pytest.MonkeyPatch) -> None:

@@ -113,12 +113,21 @@ class SmallModel:
     def losses(
         self, layout: SegmentLayout, tokens: Tensor, dropped: np.ndarray | None = None
     ) -> Tensor:
-        """Token losses, 0 where the token has no target: (T,)."""
-        from nulls_dist.model.gpt import token_losses
+        """Token losses by Megatron's own path, 0 where the token has no target: (T,)."""
+        rows = self.rows(layout, self.plan(layout, dropped))
+        targets = targets_of(tokens, layout)[None]
+        (losses,) = self.model(tokens[None], None, None, labels=targets, packed_seq_params=rows)
+        return losses * torch.from_numpy(layout.has_target)
+
+    def loss_sum(
+        self, layout: SegmentLayout, tokens: Tensor, dropped: np.ndarray | None = None
+    ) -> Tensor:
+        """Sum of the losses of all targets as training takes it: ()."""
+        from nulls_dist.model.gpt import loss_sum
 
         rows = self.rows(layout, self.plan(layout, dropped))
-        losses = token_losses(self.model, tokens, targets_of(tokens, layout), rows)
-        return losses * torch.from_numpy(layout.has_target)
+        has_target = torch.from_numpy(layout.has_target).float()
+        return loss_sum(self.model, tokens, targets_of(tokens, layout), has_target, rows)
 
     @torch.no_grad()
     def logits(

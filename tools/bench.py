@@ -80,7 +80,7 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
     train.add_argument("--layers", type=positive_int, default=2, help="default 2")
     train.add_argument("--tokens", type=positive_int, default=8192, help="per step; default 8192")
     train.add_argument(
-        "--micro-batch-rows", type=positive_int, default=4, help="rows per forward pass; default 4"
+        "--micro-batch-rows", type=positive_int, help="rows per forward pass; default: the preset's"
     )
     train.add_argument(
         "--vocabulary",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nulls_dist.benchmark.dense_and_mask import dense_and_mask
 from nulls_dist.benchmark.stopwatch import Stopwatch, TimedEngine
 from nulls_dist.config.schema import ModelConfig, OptimConfig
-from nulls_dist.model.gpt import build_model, initialize, token_losses
+from nulls_dist.model.gpt import build_model, initialize, loss_sum
 from nulls_dist.model.layer import SinkMLP
 from nulls_dist.model.packed import PackedRows
 from nulls_dist.train.inputs import DeviceBatch, HostBatch, to_device
@@ -143,8 +143,7 @@ def build_dense_and_mask(run: Run, device: torch.device, dtype: torch.dtype) -> 
 
 
 def _megatron_loss(model: nn.Module, inputs: DeviceBatch) -> Tensor:
-    losses = token_losses(model, inputs.tokens, inputs.targets, inputs.rows)
-    return (losses * inputs.has_target).sum()
+    return loss_sum(model, inputs.tokens, inputs.targets, inputs.has_target, inputs.rows)
 
 
 def build_llama(run: Run, num_neurons: int, device: torch.device, dtype: torch.dtype) -> Peer:

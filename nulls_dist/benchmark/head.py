@@ -27,6 +27,7 @@ from nulls_dist.parallel.accelerator import (
 from nulls_dist.parallel.topology import Topology
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Hidden states, weight and targets -> sum of the losses."""
 
 _WHOLE: Final = "whole logits (Megatron)"
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -92,18 +93,19 @@ def _variants(vocab_size: int) -> dict[str, Loss]:
     chunk_tokens = tokens_per_chunk(vocab_size)
 
     def chunked(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        return chunked_cross_entropy(hidden, weight, targets, chunk_tokens=chunk_tokens)
+        everywhere = torch.ones(len(targets), device=targets.device)
+        return chunked_cross_entropy(hidden, weight, targets, everywhere, chunk_tokens=chunk_tokens)
 
     def whole(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         losses: Tensor = vocab_parallel_cross_entropy((hidden @ weight.T).float(), targets)
-        return losses
+        return losses.sum()
 
     def torchs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         return functional.linear_cross_entropy(
             hidden,
             weight,
             targets,
-            reduction="none",
+            reduction="sum",
             options=torch.nn.LinearCrossEntropyOptions(),
         )
 
@@ -126,7 +128,7 @@ def _tensors(
 
 
 def _gradients(loss: Loss, tensors: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(loss(*tensors).float().mean(), tensors[:2])
+    return torch.autograd.grad(loss(*tensors), tensors[:2])
 
 
 def _difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:

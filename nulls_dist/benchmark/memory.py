@@ -151,7 +151,7 @@ def _train_steps(engine: Any, config: RunConfig, layout: SegmentLayout) -> dict[
 
 
 def _backward(engine: Any, config: RunConfig, layout: SegmentLayout) -> None:
-    from nulls_dist.model.gpt import token_losses
+    from nulls_dist.model.gpt import loss_sum
     from nulls_dist.model.packed import pack_rows
     from nulls_dist.train.run import router_spec
 
@@ -162,8 +162,9 @@ def _backward(engine: Any, config: RunConfig, layout: SegmentLayout) -> None:
         layout, plan, head_dim=model.head_dim, rope_theta=model.rope_theta, device=device
     )
     tokens = torch.arange(layout.num_tokens, device=device) % model.vocab_size
-    losses = token_losses(engine, tokens, tokens.roll(-1), rows)
-    engine.backward(losses.mean())
+    everywhere = torch.ones(layout.num_tokens, device=device)
+    loss = loss_sum(engine, tokens, tokens.roll(-1), everywhere, rows)
+    engine.backward(loss / layout.num_tokens)
 
 
 class SavedBytes:

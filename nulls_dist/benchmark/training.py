@@ -29,7 +29,8 @@ class TrainingCase:
     num_layers: int
     num_tokens: int
     """Per optimizer step."""
-    micro_batch_rows: int
+    micro_batch_rows: int | None
+    """None takes the preset's, or all rows of the step where these are fewer."""
     vocab_size: int
     """Small, so that embedding, output layer and loss, the same for all, take next to no time."""
 
@@ -56,7 +57,7 @@ class TrainingCase:
             train=replace(
                 preset.train,
                 global_batch_rows=rows,
-                micro_batch_rows=self.micro_batch_rows,
+                micro_batch_rows=self.micro_batch_rows or min(rows, preset.train.micro_batch_rows),
                 eval_rows=preset.model.num_experts,
                 dtype=accelerator.dtype,
             ),

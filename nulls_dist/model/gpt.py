@@ -95,20 +95,30 @@ def initial_std(name: str, config: ModelConfig) -> float:
     return config.residual_init_std if _RESIDUAL.fullmatch(name) else config.init_std
 
 
-def token_losses(model: nn.Module, tokens: Tensor, targets: Tensor, rows: object) -> Tensor:
-    """Return the negative log-likelihood of every target.
+def loss_sum(
+    model: nn.Module, tokens: Tensor, targets: Tensor, has_target: Tensor, rows: object
+) -> Tensor:
+    """Return the sum of the negative log-likelihoods of all targets.
 
     Args:
         model: a GPTModel, or an engine around one.
         tokens: (T,) int64.
         targets: (T,) int64, any valid token where there is no target.
+        has_target: (T,) float32, 1 where there is one.
         rows: PackedRows of the microbatch.
 
     Returns:
-        (T,) float32 nats.
+        () float32 nats.
     """
-    losses = model(tokens[None], None, None, labels=targets[None], packed_seq_params=rows)
-    return losses[0].float()  # type: ignore[no-any-return]
+    total: Tensor = model(
+        tokens[None],
+        None,
+        None,
+        labels=targets[None],
+        loss_mask=has_target[None],
+        packed_seq_params=rows,
+    )
+    return total
 
 
 def token_logits(model: nn.Module, tokens: Tensor, rows: object) -> Tensor:

@@ -14,11 +14,11 @@ tensor parallelism. Per layer, kept from the forward to the backward pass:
 | backbone | 5 T G a / t | gate with up, SiLU, up, product |
 | sinks | 4 T A a + 3 S A D a | gate, up, SiLU, product; the gathered neurons |
 
-Once: the final norm and the projection's input, the rotary angles, and of the loss 4 T, a
-normalizer per token. With recomputation only every layer's input, T D a, is kept, and one layer at
-a time as above. The float32 logits exist for one chunk of tokens at a time, twice while their
-softmax is made; a vocabulary that is cut over ranks has them whole, 4 T V / t, until the backward
-pass.
+Once: the final norm, the rotary angles, and of the loss the gradients that it makes ahead of time:
+T D a of its input and 4 V D of the output layer's weight; under tensor parallelism T D a, its
+input. With recomputation only every layer's input, T D a, is kept, and one layer at a time as
+above. The float32 logits exist for one chunk of tokens at a time, twice while their softmax is
+made; a vocabulary that is cut over ranks has them whole, 4 T V / t, until the backward pass.
 
 Sinks, their gradients and their states are replicated over tensor parallelism.
 """
@@ -234,9 +234,10 @@ def count_activations(
     layer = 2 * norm + 2 * hidden + rotary + attention + backbone + sinks
     layers = model.num_layers * hidden + layer if recompute else model.num_layers * layer
     angles = 2 * tokens * model.head_dim * _FP32
-    normalizers = tokens * _FP32
     if tp == 1:
+        output_gradient = model.vocab_size * width * _FP32
         logits = 2 * min(tokens, tokens_per_chunk(model.vocab_size)) * model.vocab_size * _FP32
     else:
+        output_gradient = 0
         logits = tokens * model.vocab_size * _FP32 // tp
-    return layers + norm + hidden + angles + normalizers, logits
+    return layers + norm + hidden + angles + output_gradient, logits

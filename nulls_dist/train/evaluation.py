@@ -11,7 +11,7 @@ from nulls_dist import hashing
 from nulls_dist.data.batches import Microbatch
 from nulls_dist.errors import InputError
 from nulls_dist.hashing import U64Array
-from nulls_dist.model.gpt import token_losses
+from nulls_dist.model.gpt import loss_sum
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.inputs import route, to_device
 from nulls_dist.train.run import Run
@@ -63,8 +63,10 @@ class StateEvaluator(Hook):
                     dropped=np.full(batch.layout.num_segments, state == "off"),
                 )
                 inputs = to_device(self._run, routed, engine.device)
-                losses = token_losses(engine.module, inputs.tokens, inputs.targets, inputs.rows)
-                total += float((losses * inputs.has_target).sum())
+                loss = loss_sum(
+                    engine.module, inputs.tokens, inputs.targets, inputs.has_target, inputs.rows
+                )
+                total += float(loss)
                 count += batch.num_targets
             total, targets = sum_over_ranks([total, count], engine.device)
             metrics[f"eval/loss_{state}_nats"] = total / targets

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nulls_dist.model.gpt import token_losses
+from nulls_dist.model.gpt import loss_sum
 from nulls_dist.train.inputs import HostBatch, to_device
 from nulls_dist.train.run import Run
 from nulls_dist.train.zero_state import drop_gradients, gradient_squares
@@ -92,25 +92,24 @@ def train_step(
     total_loss = torch.zeros((), dtype=torch.float64, device=device)
     for batch in batches:
         inputs = to_device(run, batch, device)
-        losses = token_losses(engine, inputs.tokens, inputs.targets, inputs.rows)
-        loss_sum = (losses * inputs.has_target).sum()
-        total_loss += loss_sum.detach()
+        loss = loss_sum(engine, inputs.tokens, inputs.targets, inputs.has_target, inputs.rows)
+        total_loss += loss.detach()
         is_last = batch is batches[-1]
         if is_last:
             dist.all_reduce(total_loss)
-            loss_sum = loss_sum * _one_if_finite(total_loss).to(loss_sum.dtype)
-        engine.backward(loss_sum * scale)
+            loss = loss * _one_if_finite(total_loss).to(loss.dtype)
+        engine.backward(loss * scale)
         if is_last:
             squares = gradient_squares(engine.optimizer, device, tp_rank=topology.tp_rank)
         engine.step()
     dist.all_reduce(squares)
-    loss, norm = float(total_loss) / target_sum, float(engine.get_global_grad_norm() or 0.0)
+    mean_loss, norm = float(total_loss) / target_sum, float(engine.get_global_grad_norm() or 0.0)
     is_applied = engine.was_step_applied()
-    assert is_applied == (math.isfinite(loss) and math.isfinite(norm)), "DeepSpeed's own check"
+    assert is_applied == (math.isfinite(mean_loss) and math.isfinite(norm)), "DeepSpeed's own check"
     if not is_applied:
         drop_gradients(engine.optimizer)
     return StepResult(
-        loss_nats=loss,
+        loss_nats=mean_loss,
         grad_norm=norm,
         grad_norm_backbone=math.sqrt(float(squares[0])),
         grad_norm_sinks=math.sqrt(float(squares[1])),

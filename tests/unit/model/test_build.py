@@ -189,7 +189,7 @@ def test_the_interfaces_of_megatron_that_the_model_relies_on_are_unchanged() -> 
         *("inference_context", "packed_seq_params", "extra_block_kwargs"),
         *("runtime_gather_output", "inference_params", "loss_mask", "padding_mask"),
     ]
-    assert {"hidden_states", "labels"} <= set(_parameters(GPTModel._postprocess))
+    assert {"hidden_states", "labels", "loss_mask"} <= set(_parameters(GPTModel._postprocess))
     assert {
         *("config", "transformer_layer_spec", "vocab_size", "max_sequence_length"),
         *("position_embedding_type", "share_embeddings_and_output_weights"),

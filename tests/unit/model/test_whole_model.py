@@ -39,7 +39,7 @@ def check_against_reference(
 ) -> None:
     tokens = random_tokens(layout, small.config)
     losses = small.losses(layout, tokens, dropped)
-    mean_loss(losses, layout).backward()
+    mean_loss(small.loss_sum(layout, tokens, dropped), layout).backward()
     gradients = small.gradients()
     expected = reference_losses(
         dict(small.model.named_parameters()),
@@ -95,7 +95,8 @@ def test_gradients_of_sinks_that_no_trained_document_owns_are_exactly_zero(
     topology: Topology,
 ) -> None:
     small = build_small_model(small_config(), topology)
-    mean_loss(small.losses(LAYOUT, random_tokens(LAYOUT, small.config), DROPPED), LAYOUT).backward()
+    total = small.loss_sum(LAYOUT, random_tokens(LAYOUT, small.config), DROPPED)
+    mean_loss(total, LAYOUT).backward()
     gradients = small.gradients()
     kept = LAYOUT.source_ids[~DROPPED & (np.array(LAYOUT.lengths) > 1)]
     first_rows = small.router.experts_of(kept)[:, None] * small.config.num_sinks
