@@ -118,6 +118,8 @@ def main(argv: Sequence[str]) -> None:
         for option, value in (("--world-size", args.world_size), ("--gpu", args.gpu)):
             if value is not None:
                 raise ConfigError(f"{option} {value}: only with --dry-run; a run has what is here")
+        if args.json:
+            raise ConfigError("--json: only with --dry-run; a run writes RUN/metrics.jsonl")
         from nulls_dist.train.job import train_job
 
         train_job(

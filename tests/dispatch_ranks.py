@@ -143,7 +143,6 @@ def run_dispatched(case: Case, groups: Groups) -> dict[str, Tensor]:
     plan, dispatcher = plan_dispatch(
         ROUTER,
         case.layouts[rank],
-        dispatcher="all_to_all",
         groups=groups,
         device=CPU,
         dropped=case.dropped_on(rank),

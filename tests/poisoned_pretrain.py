@@ -23,7 +23,8 @@ Poison = Mapping[int, tuple[str, int]]
 class Spoil(Hook):
     """Puts one NaN into the gradient of a sink, or a constant on top of every loss.
 
-    The constant is infinity ("loss") or 9 nats ("spike"); it leaves the gradient as it is.
+    The constant is infinity ("loss") or 9 nats ("spike"); it leaves the gradient as it is. "norm"
+    changes a weight of one rank before its step, and so after the step before.
     """
 
     def __init__(self, module: torch.nn.Module, poison: Poison, *, rank: int) -> None:
@@ -42,6 +43,10 @@ class Spoil(Hook):
             named = dict(self._module.named_parameters())
             name = next(name for name in named if ".sinks." in name)
             self._undo = named[name].register_hook(_with_a_nan).remove
+        elif what == "norm":
+            named = dict(self._module.named_parameters())
+            named["decoder.final_layernorm.weight"].data.add_(1.0)
+            self._undo = lambda: None
         else:
             added = {"loss": torch.inf, "spike": 9.0}[what]
             self._undo = self._module.register_forward_hook(_add(added), with_kwargs=True).remove

@@ -16,7 +16,7 @@ def build_parser() -> ArgumentParser:
         prog="check_exposure.py",
         summary="Prove what a run trained on, up to its newest checkpoint: every piece of every "
         "document that was due at a step was logged at that step by one rank, once, and nothing "
-        "else, over all lives of the run. The run needs report.exposure=on from its beginning.",
+        "else, over all lives of the run. The run needs report.exposure=true from its beginning.",
         examples=[
             "python tools/check_exposure.py RUN CORPUS",
             "python tools/check_exposure.py RUN CORPUS --json",

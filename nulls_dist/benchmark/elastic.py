@@ -33,6 +33,7 @@ TOPOLOGIES: Final = (
     Combination(name="EP2", processes=2),
     Combination(name="DP2", processes=2, settings={"parallel.ep": 1}, stage=2),
     Combination(name="TP2", processes=2, settings={"parallel.tp": 2}),
+    Combination(name="TP2 x EP2", processes=4, settings={"parallel.tp": 2}),
     Combination(name="EP2 x DP2", processes=4, settings={"parallel.ep": 2}, stage=2, overlap=True),
 )
 

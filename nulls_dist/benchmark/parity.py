@@ -47,7 +47,7 @@ BOUNDS: Final = {
     "all-to-all": _FP32,
     # bf16 rounds every product and topologies group them differently: 8 bits, and Adam's first
     # steps turn the sign of a rounding error into a whole step of the learning rate.
-    "bf16": Bounds(loss=5e-3, grad_norm=5e-2, weights=3e-2, moments=1.0),
+    "bf16": Bounds(loss=5e-3, grad_norm=5e-2, weights=2e-2, moments=0.1),
 }
 
 

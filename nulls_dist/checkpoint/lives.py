@@ -7,7 +7,7 @@ trained after that checkpoint was lost and is trained again.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 
@@ -38,8 +38,8 @@ class LifeStart:
     """Name of the corpus."""
     corpus_sha256: str
     """Checksum of the corpus's fingerprint."""
-    exposure: str
-    """Whether the ranks logged what they trained on: on or off."""
+    exposure: bool
+    """Whether the ranks logged what they trained on."""
     versions: dict[str, Any]
     started_at: str
 
@@ -114,7 +114,8 @@ def read_lives(run_dir: Path) -> list[Life]:
 def _parse(line: bytes) -> LifeStart | LifeEnd:
     content = json.loads(line)
     kind = _KINDS[content.pop("record")]
-    record = kind(**content)
+    names = {entry.name for entry in fields(kind)}  # a later version may write more
+    record = kind(**{name: value for name, value in content.items() if name in names})
     for name, hint in get_type_hints(kind).items():
         value = getattr(record, name)
         if type(value) is not (get_origin(hint) or hint):

@@ -23,7 +23,7 @@ _ZERO_ALLOWED: Final = (
 _REASONS: Final = {
     "round_robin_gradients": ": it hides where a parameter's optimizer state lies",
     "offload_param": ": checkpoints cannot hold its state yet",
-    "cpu_offload": ": checkpoints cannot hold its state yet",
+    "cpu_offload": ": it is the old name of offload_optimizer",
 }
 _OWNED: Final = (
     *("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"),
@@ -112,7 +112,10 @@ def _check_zero(zero: Any, path: Path) -> None:
         raise ConfigError(f"{where} must be a JSON object")
     stage = zero.get("stage")
     if isinstance(stage, bool) or stage not in ZERO_STAGES:
-        raise ConfigError(f"{where}.stage ({stage!r}) must be one of {ZERO_STAGES}")
+        raise ConfigError(
+            f"{where}.stage ({stage!r}) must be one of {ZERO_STAGES}: DeepSpeed's stage 3 knows no "
+            "expert parallelism"
+        )
     for key in zero:
         if key not in _ZERO_ALLOWED:
             raise ConfigError(

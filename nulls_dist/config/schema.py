@@ -19,7 +19,6 @@ DType = Literal["auto", "fp32", "bf16"]
 Schedule = Literal["wsd", "cosine"]
 WandbMode = Literal["off", "offline", "online"]
 DispatcherName = Literal["local", "all_to_all"]
-Switch = Literal["off", "on"]
 RouterKind = Literal["stratified", "reference_int32", "reference_int64"]
 
 
@@ -196,6 +195,11 @@ class TrainConfig:
             f"({self.save_every}): other steps are not saved",
         )
         _check(
+            not self.keep_every or self.keep_last > 0,
+            f"train.keep_every ({self.keep_every}) needs train.keep_last above 0: otherwise all "
+            "checkpoints are kept",
+        )
+        _check(
             self.dtype in get_args(DType),
             f"train.dtype ({self.dtype!r}) must be one of {', '.join(get_args(DType))}",
         )
@@ -253,7 +257,7 @@ class ParallelConfig:
 
     ep: int = LARGEST_EP
     """Ranks the sink experts are dealt over; LARGEST_EP takes the largest size that divides both
-    the world size and the number of experts."""
+    the data-parallel size and the number of experts."""
     tp: int = 1
     """Ranks that share the heads, backbone neurons and vocabulary of every row; sinks and norms are
     held by each of them."""
@@ -296,9 +300,9 @@ class ReportConfig:
     wandb: WandbMode = "off"
     """Weights & Biases: off, offline (files in the run directory) or online."""
     wandb_project: str = "nulls-dist"
-    tensorboard: Switch = "off"
+    tensorboard: bool = False
     """Whether TensorBoard's files are written, in RUN/log/tensorboard."""
-    exposure: Switch = "off"
+    exposure: bool = False
     """Whether every rank logs which tokens of which documents it trained on, in RUN/log."""
 
     def __post_init__(self) -> None:
@@ -306,12 +310,6 @@ class ReportConfig:
             self.wandb in get_args(WandbMode),
             f"report.wandb ({self.wandb!r}) must be one of {', '.join(get_args(WandbMode))}",
         )
-        for name in ("tensorboard", "exposure"):
-            value = getattr(self, name)
-            _check(
-                value in get_args(Switch),
-                f"report.{name} ({value!r}) must be one of {', '.join(get_args(Switch))}",
-            )
         _check(self.wandb_project != "", "report.wandb_project must not be empty")
 
 

@@ -2,10 +2,10 @@
 
 Nothing is replayed row by row: a stream says where each epoch visits its documents, and whatever
 lies between two steps is cut where rows end. An epoch that the steps reach costs one sort of the
-stream's documents, whether one source is asked for or all (three epochs of a million documents:
-half a second on one core), and a piece costs a few numbers. Stops and changes of topology do not
-matter: the global batch of a step is the same for every world size. A step that was skipped, since
-its loss or gradient was not finite, counts: its tokens were read, though no weight changed.
+stream's documents, whether one source is asked for or all, and a piece costs a few numbers. Stops
+and changes of topology do not matter: the global batch of a step is the same for every world size.
+A step that was skipped, since its loss or gradient was not finite, counts: its tokens were read,
+though no weight changed.
 """
 
 from collections.abc import Sequence

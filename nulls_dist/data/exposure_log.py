@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from nulls_dist.data.batches import Microbatch
+from nulls_dist.durable import sync_path
 from nulls_dist.errors import IntegrityError
 
 SCHEMA: Final = pa.schema(
@@ -55,6 +56,7 @@ class ExposureWriter:
         self._file = path.open("xb")
         self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         self._file.flush()
+        sync_path(path.parent)
 
     def append(self, step: int, batches: list[Microbatch]) -> None:
         """Log what was trained on at a step, segment by segment."""
@@ -85,7 +87,7 @@ def read_exposure_log(path: Path) -> pa.Table:
     """Read a log as far as it is whole, with the columns of `SCHEMA`.
 
     Raises:
-        IntegrityError: it is no such log.
+        IntegrityError: it is a log of something else.
     """
     batches: list[pa.RecordBatch] = []
     # A life that was killed while it wrote leaves a torn end. What is missing, a comparison finds.

@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nulls_dist.config.schema import DispatcherName
 from nulls_dist.parallel.exchange import exchange_rows
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.routing.plan import SinkPlan, build_plan, find_routed
@@ -93,19 +92,17 @@ def plan_dispatch(
     router: Router,
     layout: SegmentLayout,
     *,
-    dispatcher: DispatcherName,
     groups: Groups,
     device: torch.device,
     dropped: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[SinkPlan, Dispatcher]:
     """Decide, once per microbatch, where its tokens go and which sinks run on this rank.
 
-    With "all_to_all" the ranks of the expert-parallel group call this together.
+    The ranks of the expert-parallel group call this together.
 
     Args:
         router: the router of the corpus.
         layout: segments of this rank's microbatch.
-        dispatcher: which way.
         groups: the ranks.
         device: where the model runs.
         dropped: (S,) segments that use the backbone alone; none by default.
@@ -117,8 +114,6 @@ def plan_dispatch(
         RefusedError: a segment that is not dropped belongs to a deleted source.
     """
     experts = groups.topology.local_experts
-    if dispatcher == "local":
-        return build_plan(router, layout, local_experts=experts, dropped=dropped), LOCAL
     segments = np.flatnonzero(find_routed(layout, dropped))
     owners = router.experts_of(layout.source_ids[segments]) // len(experts)
     by_owner = np.argsort(owners, kind="stable")

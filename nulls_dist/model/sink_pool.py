@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nulls_dist.config.schema import ModelConfig
+from nulls_dist.parallel.accelerator import add_rows
 from nulls_dist.parallel.groups import expert_group_name
 from nulls_dist.parallel.topology import Topology
 from nulls_dist.routing.plan import SinkPlan
@@ -30,7 +31,7 @@ class _GatherRows(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         (grad,) = grads
         total = torch.zeros(ctx.shape, dtype=torch.float32, device=grad.device)
-        total.index_add_(0, rows, grad.to(torch.float32))
+        add_rows(total, rows, grad.to(torch.float32))
         return total.to(grad.dtype), None
 
 

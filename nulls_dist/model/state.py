@@ -47,6 +47,32 @@ def _gather(name: str, shard: Tensor, groups: Groups) -> Tensor:
     return sharding.join(shards)
 
 
+def check_replicas(model: nn.Module, groups: Groups) -> None:
+    """Prove that tensor-parallel ranks agree on what each of them holds whole: norms and sinks.
+
+    Nothing but equal gradients keeps them equal. All ranks call this together.
+
+    Raises:
+        IntegrityError: they differ.
+    """
+    replicas = [item for item in model.named_parameters() if sharding_of(item[0]) is None]
+    sums = torch.stack(
+        [
+            value.detach().view(torch.int32 if value.itemsize == 4 else torch.int16).sum()
+            for _, value in replicas
+        ]
+    )
+    largest, smallest = sums.clone(), sums.clone()
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group=groups.tensor_parallel)
+    dist.all_reduce(smallest, dist.ReduceOp.MIN, group=groups.tensor_parallel)
+    different = torch.nonzero(largest != smallest).flatten().tolist()
+    if different:
+        raise IntegrityError(
+            f"{replicas[different[0]][0]} and {len(different) - 1} more parameters differ between "
+            "tensor-parallel ranks, which must hold the same; continue from an earlier checkpoint"
+        )
+
+
 @torch.no_grad()
 def load_weights(model: nn.Module, checkpoint: Checkpoint, topology: Topology) -> None:
     """Fill a model's parameters from a checkpoint, in the model's dtype.

@@ -62,6 +62,18 @@ def peak_allocated_bytes(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
+def add_rows(total: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Add values to rows of a sum, the same bits every time; rows may repeat.
+
+    Tensor-parallel ranks hold the same sinks and must give them the same gradient. On a GPU
+    `index_add_` adds in any order, `index_put_` sorts the rows first.
+    """
+    if total.is_cuda:
+        total.index_put_((rows,), values, accumulate=True)
+    else:
+        total.index_add_(0, rows, values)
+
+
 def has_varlen_attention(query: Tensor) -> bool:
     """Say whether flash attention over packed documents runs on this tensor's device and dtype."""
     return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)

@@ -20,7 +20,7 @@ from nulls_dist.checkpoint.fragments import OptimizerFragments
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import write_source_table
 from nulls_dist.durable import FileRecord, read_json, record_file
-from nulls_dist.model.state import check_weights, model_weights
+from nulls_dist.model.state import check_replicas, check_weights, model_weights
 from nulls_dist.train.optimizer_state import load_optimizer, optimizer_tensors
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run
@@ -40,6 +40,8 @@ def checkpoint_tensors(run: Run, engine: Any, step: int) -> dict[str, dict[str, 
     if step and not updates:
         create_adam_state(engine.optimizer, updates)  # files of steps have moments, here zeros
     topology = run.groups.topology
+    if topology.tp > 1:
+        check_replicas(engine.module, run.groups)
     return model_weights(engine.module, run.groups) | optimizer_tensors(engine, topology)
 
 

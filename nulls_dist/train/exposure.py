@@ -16,7 +16,7 @@ class ExposureLog(Hook):
         """Log the step's segments."""
         self._log.append(event.step, event.batches)
 
-    def after_checkpoint(self, root: Path, step: int) -> None:
+    def before_checkpoint(self, step: int) -> None:
         """Make the log survive whatever the checkpoint survives."""
         self._log.sync()
 

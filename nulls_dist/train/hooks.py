@@ -37,6 +37,9 @@ class Hook:
     def after_step(self, event: StepEvent) -> None:
         """Act after an optimizer step."""
 
+    def before_checkpoint(self, step: int) -> None:
+        """Act before a checkpoint is begun."""
+
     def after_checkpoint(self, root: Path, step: int) -> None:
         """Act after a checkpoint was published."""
 

@@ -70,7 +70,7 @@ def route(
     """
     pin = partial(pin_memory, device=device)
     plan = None
-    if run.config.parallel.dispatcher == "local":
+    if run.is_placed:
         experts = run.groups.topology.local_experts
         plan = build_plan(run.router, batch.layout, local_experts=experts, dropped=dropped)
     return HostBatch(
@@ -93,7 +93,6 @@ def to_device(run: Run, batch: HostBatch, device: torch.device) -> DeviceBatch:
         plan, dispatcher = plan_dispatch(
             run.router,
             layout,
-            dispatcher=run.config.parallel.dispatcher,
             groups=run.groups,
             device=device,
             dropped=batch.dropped,

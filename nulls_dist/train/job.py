@@ -4,6 +4,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch.distributed as dist
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
 from nulls_dist.config.deepspeed import settle_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess
-from nulls_dist.config.schema import RunConfig
+from nulls_dist.config.schema import ReportConfig, RunConfig
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import ConfigError, LockedError, TemporaryError
 from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
@@ -51,6 +52,7 @@ def train_job(
         TemporaryError: the run was asked to stop; it saved and can continue.
     """
     topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
+    check_reporters(config.report)
     corpus = Corpus(corpus_dir)
     found = find_checkpoint(run_dir, resume)
     accelerator = select_accelerator(launch.local_rank)
@@ -94,6 +96,20 @@ def resolve_dtype(config: RunConfig, accelerator: Accelerator) -> RunConfig:
     if config.train.dtype != "auto":
         return config
     return replace(config, train=replace(config.train, dtype=accelerator.dtype))
+
+
+def check_reporters(report: ReportConfig) -> None:
+    """Refuse reports whose package is missing, on every rank: only rank 0 would use it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    for package, wanted in (("wandb", report.wandb != "off"), ("tensorboard", report.tensorboard)):
+        if wanted and find_spec(package) is None:
+            raise ConfigError(
+                f"report.{package} ({getattr(report, package)}) needs a package that is not "
+                f"installed: pip install 'nulls-dist[{package}]'"
+            )
 
 
 def find_checkpoint(run_dir: Path, resume: str) -> Path | None:

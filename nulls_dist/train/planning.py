@@ -13,6 +13,7 @@ from nulls_dist.parallel.gpus import GPUS
 from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.forecast import forecast_run
 from nulls_dist.train.job import resolve_dtype
+from nulls_dist.train.run import check_vocabulary_divides
 
 
 def plan_run(
@@ -57,6 +58,7 @@ def plan_run(
         manifest = read_manifest(corpus)
         vocab_size = manifest.tokenizer.vocab_size
         tokens_per_document = manifest.num_tokens / manifest.num_documents
+    check_vocabulary_divides(replace(config.model, vocab_size=vocab_size), topology.tp)
     return forecast_run(
         config,
         topology,

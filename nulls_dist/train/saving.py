@@ -103,6 +103,8 @@ class CheckpointSaver:
         is_saved, failure = self._prepare(final)
         if is_saved or failure:
             return failure
+        for hook in self._hooks:
+            hook.before_checkpoint(step)
         tensors = checkpoint_tensors(self._run, self._engine, step)
         # Training changes the tensors while they are written, unless it waits.
         files = {

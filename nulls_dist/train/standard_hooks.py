@@ -45,7 +45,7 @@ def standard_hooks(
         add(life)
         topology = run.groups.topology
         # Tensor-parallel ranks train on the same rows.
-        if run.config.report.exposure == "on" and topology.tp_rank == 0:
+        if run.config.report.exposure and topology.tp_rank == 0:
             add(ExposureLog(exposure_log(run.run_dir, life.number, topology.rank)))
         if train.eval_every:
             add(StateEvaluator(run))
@@ -59,7 +59,7 @@ def standard_hooks(
                 add(Retention(run.run_dir, train.keep_last, keep_every=train.keep_every))
             if run.config.report.wandb != "off":
                 add(WandbLog(run))
-            if run.config.report.tensorboard == "on":
+            if run.config.report.tensorboard:
                 add(TensorBoardLog(run))
             if profile is not None:
                 add(StepProfiler(run.run_dir, profile, first_step=run.first_step))

@@ -1,7 +1,6 @@
 """Metrics to TensorBoard, where a run asks for it."""
 
-from nulls_dist.errors import ConfigError
-from nulls_dist.train.hooks import Hook, StepEvent
+from nulls_dist.train.hooks import LOG_DIR, Hook, StepEvent
 from nulls_dist.train.run import Run
 
 
@@ -12,19 +11,11 @@ class TensorBoardLog(Hook):
     """
 
     def __init__(self, run: Run) -> None:
-        """Open the event file of this life.
+        """Open the event file of this life."""
+        from torch.utils.tensorboard import SummaryWriter
 
-        Raises:
-            ConfigError: TensorBoard is not installed.
-        """
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ConfigError(
-                "report.tensorboard (on) needs TensorBoard: pip install 'nulls-dist[tensorboard]'"
-            ) from None
         self._writer = SummaryWriter(
-            run.run_dir / "log" / "tensorboard", purge_step=run.first_step + 1
+            run.run_dir / LOG_DIR / "tensorboard", purge_step=run.first_step + 1
         )
 
     def after_step(self, event: StepEvent) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from typing import Any
 
-from nulls_dist.errors import ConfigError
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.provenance import describe_run
 from nulls_dist.train.run import Run
@@ -13,18 +12,9 @@ class WandbLog(Hook):
     """Logs every step's metrics; a resumed run continues the same W&B run."""
 
     def __init__(self, run: Run) -> None:
-        """Start the client.
+        """Start the client."""
+        import wandb
 
-        Raises:
-            ConfigError: the client is not installed.
-        """
-        try:
-            import wandb
-        except ImportError:
-            raise ConfigError(
-                f"report.wandb ({run.config.report.wandb}) needs the client: "
-                "pip install 'nulls-dist[wandb]'"
-            ) from None
         place = str(run.run_dir.resolve())
         self._run: Any = wandb.init(
             project=run.config.report.wandb_project,

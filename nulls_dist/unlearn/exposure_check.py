@@ -108,10 +108,10 @@ def _check_same_data(steps: CountedSteps, replay: Replay) -> None:
                 f"{LIVES_FILE}: {name} of life {life.life} ({getattr(life, name)}) is not that of "
                 f"the newest checkpoint ({wanted})"
             )
-    if life.exposure == "off":
+    if not life.exposure:
         raise InputError(
             f"life {life.life} trained steps {steps.first + 1} to {steps.last} with "
-            "report.exposure=off, so no log of them can be compared"
+            "report.exposure=false, so no log of them can be compared"
         )
 
 

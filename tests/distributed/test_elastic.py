@@ -81,7 +81,11 @@ def test_two_processes_that_share_rows_or_deal_them_log_each_piece_once(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    wanted = settings | {"train.save_every": 4, "train.async_save": "true", "report.exposure": "on"}
+    wanted = settings | {
+        "train.save_every": 4,
+        "train.async_save": "true",
+        "report.exposure": "true",
+    }
     arguments = pretrain_arguments(corpus, tmp_path / "run", wanted | topology)
     start(arguments, num_processes=2, launcher=torchrun_environment).wait()
     assert check(tmp_path / "run", corpus, capsys)["num_tokens"] == 8 * 8 * 128
@@ -98,7 +102,7 @@ def test_one_process_then_two_experts_then_two_replicas_then_one_process(
         "train.save_every": 4,
         "train.eval_every": 0,
         "train.async_save": "true",
-        "report.exposure": "on",
+        "report.exposure": "true",
     }
     arguments = pretrain_arguments(corpus, run_dir, wanted)
     replicas = pretrain_arguments(corpus, run_dir, wanted | {"parallel.ep": 1})

@@ -31,7 +31,7 @@ BAD_INPUT, UNKNOWN, INTEGRITY = 3, 4, 5
 @pytest.fixture(scope="module")
 def logged(settings: dict[str, object]) -> dict[str, object]:
     more = {"train.eval_every": 0, "train.save_every": 2, "train.async_save": "true"}
-    return settings | more | {"report.exposure": "on"}
+    return settings | more | {"report.exposure": "true"}
 
 
 CHAIN: list[Span] = [(1, 0, 3), (2, 3, 6), (3, 6, 8), (4, 8, 12)]
@@ -241,7 +241,7 @@ def test_a_run_without_logs_says_so(
     one_process: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(check_exposure.main, [str(one_process), str(corpus)]) == BAD_INPUT
-    assert "life 1 trained steps 1 to 8 with report.exposure=off" in capsys.readouterr().err
+    assert "life 1 trained steps 1 to 8 with report.exposure=false" in capsys.readouterr().err
     assert run_command(check_exposure.main, [str(tmp_path), str(corpus)]) == BAD_INPUT
     assert "there is no lives.jsonl" in capsys.readouterr().err
 

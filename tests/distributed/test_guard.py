@@ -28,6 +28,7 @@ pytestmark = pytest.mark.distributed
 STEPS = 6
 POISON: Poison = {3: ("gradient", 0), 5: ("loss", 0)}
 FP32 = 1e-5
+INTEGRITY = 5
 
 
 def read_bad_steps(run_dir: Path) -> list[dict[str, Any]]:
@@ -214,3 +215,20 @@ def test_a_run_ends_at_one_bad_step_in_a_row_more_than_it_may_have(
     assert f"gradient norm inf: not finite, {tolerated + 1} in a row" in said
     assert (tmp_path / "run" / "outcome").read_text() == "failed\n"
     assert [record["step"] for record in read_bad_steps(tmp_path / "run")] == [*range(2, last + 1)]
+
+
+def test_a_norm_that_drifts_apart_between_tensor_parallel_ranks_is_never_saved(
+    corpus: Path, six_steps: dict[str, object], tmp_path: Path
+) -> None:
+    """Rank 0 would save its own as what both of them hold."""
+    wanted = six_steps | {"parallel.tp": 2, "model.vocab_size": 512}
+    run_dir = tmp_path / "run"
+    poison = json.dumps({3: ("norm", 1)})
+    said = start(
+        [poison, *pretrain_arguments(corpus, run_dir, wanted)],
+        num_processes=2,
+        launcher=torchrun_environment,
+        module="tests.poisoned_pretrain",
+    ).wait(expected=INTEGRITY)
+    assert "decoder.final_layernorm.weight and 0 more parameters differ" in said
+    assert [path.name for path in list_checkpoints(run_dir)] == ["step-00000001"]

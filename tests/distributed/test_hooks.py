@@ -27,7 +27,7 @@ pytestmark = pytest.mark.distributed
 def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_and_tensorboard(
     corpus: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
-    reports = {"report.wandb": "offline", "report.tensorboard": "on"}
+    reports = {"report.wandb": "offline", "report.tensorboard": "true"}
     wanted = {"train.steps": 4, "train.keep_last": 2, **reports}
     run_dir = tmp_path / "run"
     pretrain(pretrain_arguments(corpus, run_dir, settings | wanted))

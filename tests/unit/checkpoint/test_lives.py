@@ -25,7 +25,7 @@ def start(number, first):
         parallel={"ep": 0},
         corpus="wiki",
         corpus_sha256="0" * 64,
-        exposure="on",
+        exposure=True,
         versions={"python": "3"},
         started_at="2030-01-01T00:00:00+00:00",
     )

@@ -107,9 +107,8 @@ BAD = [
     ("train.dtype=fp16", "train.dtype ('fp16') must be one of auto, fp32, bf16"),
     ("model.router=hash", "model.router ('hash') must be one of stratified, reference_int32"),
     ("optim.schedule=linear", "optim.schedule ('linear') must be one of wsd, cosine"),
-    ("report.tensorboard=yes", "report.tensorboard ('yes') must be one of off, on"),
     ("report.wandb=yes", "report.wandb ('yes') must be one of off, offline, online"),
-    ("report.exposure=true", "report.exposure ('true') must be one of off, on"),
+    ("train.keep_every=500", "train.keep_every (500) needs train.keep_last above 0"),
     # Rules of one field.
     *(
         (f"model.{name}=0", f"model.{name} (0) must be at least 1")

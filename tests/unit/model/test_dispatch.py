@@ -40,11 +40,12 @@ def groups() -> Iterator[Groups]:
 
 
 def plan_on(groups: Groups, name: str, dropped: np.ndarray, router: Router = ROUTER):
-    from nulls_dist.model.dispatch import plan_dispatch
+    from nulls_dist.model.dispatch import LOCAL, plan_dispatch
 
-    return plan_dispatch(
-        router, LAYOUT, dispatcher=name, groups=groups, device=CPU, dropped=dropped
-    )
+    if name == "local":
+        experts = groups.topology.local_experts
+        return build_plan(router, LAYOUT, local_experts=experts, dropped=dropped), LOCAL
+    return plan_dispatch(router, LAYOUT, groups=groups, device=CPU, dropped=dropped)
 
 
 def test_only_tokens_that_have_sinks_to_run_leave(groups: Groups) -> None:
