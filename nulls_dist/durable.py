@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
-from nulls_dist.errors import InputError, IntegrityError, LockedError
+from nulls_dist.errors import InputError, IntegrityError, LockedError, NullsError
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +160,61 @@ def new_directory(final: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+BEGUN_FILE: Final = "begun.json"
+"""Lies in an unfinished directory and says what it was begun with."""
+
+
+@contextlib.contextmanager
+def resumable_directory(final: Path, plan: dict[str, Any]) -> Iterator[Path]:
+    """Yield a directory to fill as `new_directory` does, or what a killed process left of it.
+
+    An error of the user removes it. Any other end (a kill, an interrupt, a full disk) leaves it,
+    and the next call with the same plan yields it again.
+
+    Args:
+        final: where it appears when the block ends without an error.
+        plan: JSON-ready; everything that the contents depend on.
+
+    Raises:
+        InputError: `final` exists, or an unfinished directory was begun with another plan.
+        LockedError: another process is building `final`.
+    """
+    check_absent(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(final):
+        partial = partial_directory(final)
+        _begin(partial, plan)
+        try:
+            yield partial
+            (partial / BEGUN_FILE).unlink()
+            publish_directory(partial, final)
+        except NullsError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _begin(partial: Path, plan: dict[str, Any]) -> None:
+    if not (partial / BEGUN_FILE).exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        write_json(partial / BEGUN_FILE, plan)
+        return
+    begun = read_json(partial / BEGUN_FILE)
+    names = sorted({*begun, *plan})
+    differing = [name for name in names if begun.get(name) != plan.get(name)]
+    if differing:
+        changes = "; ".join(
+            f"{name} was {begun.get(name)!r}, now {plan.get(name)!r}" for name in differing
+        )
+        raise InputError(
+            f"{partial} is unfinished and was begun differently: {changes}; give the same to "
+            "continue it, or remove it to begin anew"
+        )
+    logger.info("continuing %s", partial)
+    for stray in partial.rglob(".*.tmp"):  # files that were being written
+        stray.unlink()
 
 
 @contextlib.contextmanager
