@@ -28,6 +28,7 @@ from data_prep.steps import do_once
 from data_prep.tokenizers import check_tokenizer, install_tokenizer, trained_vocab_size
 from nulls_dist import __version__
 from nulls_dist.checkpoint.format import MANIFEST_FILE as CHECKPOINT_MANIFEST
+from nulls_dist.checkpoint.format import read_manifest as read_checkpoint_manifest
 from nulls_dist.data.format import (
     FACTS_FILE,
     MANIFEST_FILE,
@@ -50,6 +51,7 @@ from nulls_dist.durable import (
 )
 from nulls_dist.errors import ConfigError, InputError, NullsError
 from nulls_dist.routing.router import NUM_BUCKETS
+from nulls_dist.source_list import read_requests
 
 _PACKAGES: Final = (
     "mwparserfromhell",
@@ -85,7 +87,12 @@ class BuildOptions:
                 f"--partitions {self.num_partitions} must divide {NUM_BUCKETS}, the number of "
                 "router buckets"
             )
+        # What cannot be used is refused now, not after hours of reading.
         check_tokenizer(self.tokenizer, self.eos_token)
+        if self.exclude is not None:
+            read_requests(self.exclude)
+        if self.exclude_deleted is not None:
+            read_checkpoint_manifest(self.exclude_deleted)
 
 
 def build_corpus(

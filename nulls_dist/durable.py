@@ -188,10 +188,14 @@ def resumable_directory(final: Path, plan: dict[str, Any]) -> Iterator[Path]:
         _begin(partial, plan)
         try:
             yield partial
+            _sync_tree(partial)  # while it can still be continued
             (partial / BEGUN_FILE).unlink()
             publish_directory(partial, final)
         except NullsError:
             shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except BaseException:
+            logger.warning("%s is unfinished: run the same again to continue it", partial)
             raise
 
 
@@ -256,13 +260,17 @@ def publish_directory(partial: Path, final: Path) -> None:
     Raises:
         InputError: `final` appeared in the meantime.
     """
-    for folder, _, files in os.walk(partial):
-        for name in files:
-            sync_path(Path(folder) / name)
-        sync_path(Path(folder))
+    _sync_tree(partial)
     check_absent(final)
     partial.rename(final)
     sync_path(final.parent)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, files in os.walk(root):
+        for name in files:
+            sync_path(Path(folder) / name)
+        sync_path(Path(folder))
 
 
 def link_or_copy(source: Path, target: Path) -> None:
