@@ -15,7 +15,7 @@ from typing import Any
 
 from data_prep.crew import Crew
 from data_prep.documents import Alias, Document, Item, Part, Quarantined, Skipped
-from data_prep.spool import Spooled, SpoolWriter, read_spool, read_spooled_names
+from data_prep.spool import Spooled, new_spool, read_spool, read_spooled_names
 from data_prep.steps import do_once
 from nulls_dist.durable import read_json, write_json
 from nulls_dist.sources import normalize_name
@@ -176,7 +176,7 @@ def _spool_part(number: int, items: Iterable[Item], folder: Path, limit: int | N
     skipped: Counter[str] = Counter()
     aliases: list[list[str]] = []
     quarantined: list[list[str]] = []
-    with SpoolWriter(spool_file(folder, number)) as spool:
+    with new_spool(spool_file(folder, number)) as spool:
         for item in items:
             match item:
                 case Document():

@@ -19,7 +19,7 @@ from nulls_dist.data.format import (
     document_schema,
     partition_file,
 )
-from nulls_dist.durable import record_file, sync_path
+from nulls_dist.durable import record_file, replaced_file
 from nulls_dist.errors import InputError
 from nulls_dist.routing.router import buckets_of
 from nulls_dist.sources import normalize_name
@@ -61,9 +61,12 @@ def write_partition(partition: int, *, options: PartitionOptions) -> dict[str, A
     def write() -> dict[str, Any]:
         table = read_spilled(options.spill, options.num_spill_files, partition)
         spilled = _SpilledPartition(table, shares_sources=options.shares_sources)
-        with pa.ipc.new_file(_source_file(options, partition), SOURCES_SCHEMA) as writer:
-            writer.write_table(_source_rows(spilled, options.router_seed))
-        sync_path(_source_file(options, partition))
+        sources = _source_rows(spilled, options.router_seed)
+        with (
+            replaced_file(_source_file(options, partition)) as temporary,
+            pa.ipc.new_file(temporary, SOURCES_SCHEMA) as writer,
+        ):
+            writer.write_table(sources)
         path = partition_file(partition)
         footer = {
             "format_version": str(FORMAT_VERSION),
@@ -71,8 +74,8 @@ def write_partition(partition: int, *, options: PartitionOptions) -> dict[str, A
             "num_partitions": str(options.num_partitions),
             "tokenizer_sha256": options.tokenizer_sha256,
         }
-        _write_documents(options.root / path, spilled, options.token_type, footer)
-        sync_path(options.root / path)
+        with replaced_file(options.root / path) as temporary:
+            _write_documents(temporary, spilled, options.token_type, footer)
         num_tokens = int(spilled.lengths.sum())
         record = record_file(
             options.root, path, num_rows=len(spilled.lengths), num_tokens=num_tokens

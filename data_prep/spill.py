@@ -19,11 +19,11 @@ from data_prep.spool import read_spool
 from data_prep.steps import do_once
 from data_prep.tokenize import TokenizedDocument, open_once, tokenize_document
 from nulls_dist.data.format import TokenizerRecord, TokenType, partition_of, token_type_for
-from nulls_dist.durable import sync_path
+from nulls_dist.durable import replaced_file
 from nulls_dist.routing.router import buckets_of
 from nulls_dist.sources import source_id_of
 
-MIN_GROUP_BYTES: Final = 16 << 20
+MIN_GROUP_BYTES: Final = 1 << 20
 MAX_GROUPS: Final = 2048
 """Bound of the spill files: every partition reads a piece of each."""
 
@@ -126,11 +126,10 @@ def write_spill(
         partition = partition_of(bucket, options.num_partitions)
         members[partition].append((number, source_id, document))
     schema = spill_schema(token_type_for(options.tokenizer.vocab_size))
-    with pa.ipc.new_file(path, schema) as writer:
+    with replaced_file(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
         for rows in members:
             writer.write_batch(_to_batch(rows, schema))
             rows.clear()
-    sync_path(path)
 
 
 def _to_batch(

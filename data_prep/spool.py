@@ -3,17 +3,17 @@
 A spool file has one row per document, in reading order.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import xxhash
 
 from data_prep.documents import Document
-from nulls_dist.durable import sync_path
+from nulls_dist.durable import replaced_file
 
 _SCHEMA: Final = pa.schema(
     [
@@ -48,25 +48,10 @@ class Spooled(NamedTuple):
 class SpoolWriter:
     """Writes a spool file; memory does not grow with it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: Any = pa.ipc.new_file(path, _SCHEMA)
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
         self._rows: list[dict[str, Any]] = []
         self._num_buffered = 0
-
-    def __enter__(self) -> "SpoolWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        sync_path(self._path)
 
     def add(self, document: Document) -> int:
         """Append a document; return the length of its text in UTF-8."""
@@ -76,13 +61,23 @@ class SpoolWriter:
         self._rows.append(row)
         self._num_buffered += len(text)
         if self._num_buffered >= _BATCH_BYTES or len(self._rows) >= _BATCH_DOCUMENTS:
-            self._flush()
+            self.flush()
         return len(text)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is held back."""
         if self._rows:
             self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=_SCHEMA))
         self._rows, self._num_buffered = [], 0
+
+
+@contextlib.contextmanager
+def new_spool(path: Path) -> Iterator[SpoolWriter]:
+    """Yield a writer of a spool file that appears when the block ends without an error."""
+    with replaced_file(path) as temporary, pa.ipc.new_file(temporary, _SCHEMA) as file:
+        writer = SpoolWriter(file)
+        yield writer
+        writer.flush()
 
 
 def read_spool(path: Path, num_documents: int) -> Iterator[Spooled]:

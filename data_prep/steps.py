@@ -13,7 +13,7 @@ def do_once(marker: Path, work: Callable[[], ResultT]) -> ResultT:
     """Return what `work` returned, calling it only where `marker` does not hold that yet.
 
     Args:
-        marker: file that says that the step is done. What `work` wrote must be synced by then.
+        marker: file that says that the step is done. What `work` wrote is on the device by then.
         work: gives the same files and result each time; the result is JSON-ready.
     """
     if marker.exists():

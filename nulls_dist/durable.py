@@ -44,19 +44,24 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a reader sees the old file or the new one."""
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a name to write under; when the block ends without an error, `path` is that file."""
     # Several nodes may write the same file: their process ids are not enough to tell them apart.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync_path(temporary)
         temporary.replace(path)
         sync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` so that a reader sees the old file or the new one."""
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:

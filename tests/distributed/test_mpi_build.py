@@ -96,10 +96,11 @@ def command(kind: str, given: Path, out: Path, *more: str) -> list[str]:
 
 def test_two_ranks_give_the_bytes_of_one_process(tmp_path: Path) -> None:
     rows, dump = write_rows(tmp_path / "rows.jsonl"), write_dump(tmp_path / "dump.xml.bz2")
+    (tmp_path / "sources.txt").write_text("T5\nT1100\n")
     inputs = {
         "shared": ("jsonl", rows, "--source-key", "by"),
         "limited": ("jsonl", rows, "--limit", "123"),
-        "stream": ("wikipedia", dump),
+        "stream": ("wikipedia", dump, "--exclude", str(tmp_path / "sources.txt")),
         "made": (
             "generated",
             Path("generated"),

@@ -153,7 +153,8 @@ def test_an_article_that_an_old_alias_now_leads_to_stays(tmp_path: Path, checkpo
 def test_a_list_and_a_checkpoint_exclude_together(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "sources.txt").write_text("Sommer\n")
     left, skipped = rebuilt(
-        tmp_path, checkpoint, ARTICLES, REDIRECTS, "--exclude", tmp_path / "sources.txt"
+        *(tmp_path, checkpoint, ARTICLES, REDIRECTS),
+        *("--exclude", tmp_path / "sources.txt", "--workers", "2"),
     )
     assert left == {"4"}
     assert skipped == {"excluded": 1, "deleted source": 1, "same text as a deleted source": 1}

@@ -34,10 +34,14 @@ def row(number: int, **more: object) -> dict:
 
 
 def test_a_row_of_wikimedia_wikipedia_is_a_source_with_title_and_url(tmp_path: Path) -> None:
-    line = {"id": "12", "url": "https://w.org/A", "title": "A", "text": "caf\u00e9 \U0001f600"}
+    line = {"id": "12", "url": "https://w.org/A", "title": "A", "text": "Z\u00fcrich \U0001f600"}
     (item,) = read(write(tmp_path / "a.jsonl", line))
     assert item == Document(
-        source_key="12", doc_index=0, title="A", text="caf\u00e9 \U0001f600", url="https://w.org/A"
+        source_key="12",
+        doc_index=0,
+        title="A",
+        text="Z\u00fcrich \U0001f600",
+        url="https://w.org/A",
     )
 
 

@@ -39,8 +39,8 @@ def test_parts_hold_a_few_megabytes_in_the_order_of_the_names(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"caf\xe9", "byte 4: not UTF-8"),
-        ("caf\u00e9".encode("utf-16"), "UTF-16; save it as UTF-8"),
+        (b"Gru\xdf", "byte 4: not UTF-8"),
+        ("Gr\u00fc\u00dfe".encode("utf-16"), "UTF-16; save it as UTF-8"),
         (b"a\0b", "byte 2: a NUL character"),
         (b"\n<!DOCTYPE html><p>404 Not Found", "HTML, not text"),
         (b"<HTML><body>404</body></HTML>", "HTML, not text"),
