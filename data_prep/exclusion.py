@@ -1,65 +1,163 @@
-"""Sources that a build leaves out: `--exclude SOURCES.txt`.
+"""Documents that a build leaves out: sources on a list, and what was deleted from a model.
 
 For the corpus of a model that is retrained without some sources, or continues after their deletion.
-A line names a source by key, title, url or id. Redirects are not known while pages stream by, so
-they cannot be used here.
+Decided when everything has been read, so that redirects are known.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from data_prep.documents import Document, Item, Skipped
-from nulls_dist.errors import UnknownSourceError
-from nulls_dist.source_list import Means, Request, read_requests
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_prep.extract import Extracted
+from data_prep.source_table import add_aliases
+from data_prep.spool import Spooled
+from nulls_dist.checkpoint.format import SOURCES_FILE as CHECKPOINT_SOURCES
+from nulls_dist.checkpoint.format import read_manifest
+from nulls_dist.data.format import SOURCES_SCHEMA
+from nulls_dist.data.source_table import SourceTable, write_source_table
+from nulls_dist.durable import check_file
+from nulls_dist.errors import IntegrityError
 from nulls_dist.sources import normalize_name, source_id_of
+from nulls_dist.unlearn.names import fold_titles
+from nulls_dist.unlearn.resolve import resolve_all
 
-REASON: Final = "excluded"
-_MAX_SHOWN: Final = 20
+LISTED: Final = "excluded"
+DELETED: Final = "deleted source"
+COPY: Final = "same text as a deleted source"
+REASONS: Final = (LISTED, DELETED, COPY)
 
 
-def exclude_sources(items: Iterable[Item], requests: Path, corpus: str) -> Iterator[Item]:
-    """Replace the documents of the listed sources by `Skipped`.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exclusion:
+    """What is left out; nothing by default."""
+
+    source_keys: frozenset[str] = frozenset()
+    """Normalised keys of the sources."""
+    text_digests: frozenset[bytes] = frozenset()
+    """Digests of texts that no source may bring."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Documents left out, per reason."""
+    num_text_bytes: int = 0
+    """Length of those documents' texts."""
+
+    def keeps(self, spooled: Spooled) -> bool:
+        """Say whether a document stays."""
+        return (
+            spooled.text_digest not in self.text_digests
+            and normalize_name(spooled.document.source_key) not in self.source_keys
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "source_keys": sorted(self.source_keys),
+            "text_digests": sorted(digest.hex() for digest in self.text_digests),
+            "skipped": self.skipped,
+            "num_text_bytes": self.num_text_bytes,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Exclusion":
+        """Return what `to_dict` described."""
+        digests = frozenset(map(bytes.fromhex, content["text_digests"]))
+        keys = frozenset(content["source_keys"])
+        return cls(**{**content, "source_keys": keys, "text_digests": digests})
+
+
+def find_excluded(
+    found: Extracted, corpus: str, *, requests: Path | None, checkpoint: Path | None
+) -> Exclusion:
+    """Decide what a build leaves out.
 
     Args:
-        items: what a reader yields.
-        requests: the list.
+        found: what was read.
         corpus: name of the corpus, part of every source id.
+        requests: list of sources to leave out; every line must name one.
+        checkpoint: leaves out what was deleted from it: the sources themselves, sources that now
+            have their titles or aliases as title or are what their title redirects to, and every
+            document with the text of one of these.
 
     Raises:
-        InputError: the list cannot be read.
-        UnknownSourceError: after the last item, where a line named no document.
+        InputError: a file cannot be read.
+        IntegrityError: the checkpoint is damaged.
+        UnknownSourceError: a line does not name one source.
     """
-    lines = read_requests(requests)
-    by_name: dict[tuple[Means, str], list[Request]] = {}
-    for line in lines:
-        by_name.setdefault((line.means, normalize_name(line.name)), []).append(line)
-    unused = {line.line for line in lines}
-    for item in items:
-        if not isinstance(item, Document):
-            yield item
-            continue
-        found = [line for name in _names(item, corpus) for line in by_name.get(name, [])]
-        unused -= {line.line for line in found}
-        yield Skipped(reason=REASON) if found else item
-    _check_used([line for line in lines if line.line in unused], requests)
+    names = pa.concat_tables([table.drop_columns(["doc_index"]) for table in found.names()])
+    keys = names.column("source_key").to_pylist()
+    ids = np.array([source_id_of(corpus, key) for key in keys], dtype=np.uint64)
+    sources = _list_sources(found, names, ids)
+    listed = [] if requests is None else resolve_all(sources, requests)
+    deleted = [] if checkpoint is None else _find_deleted(sources, checkpoint)
+    is_listed = np.isin(ids, np.array(listed, dtype=np.uint64))
+    is_deleted = np.isin(ids, np.array(deleted, dtype=np.uint64))
+    digests = names.column("text_digest")
+    forbidden = pc.unique(digests.filter(pa.array(is_deleted)))
+    is_copy = pc.is_in(digests, value_set=forbidden).to_numpy()
+    is_out = is_listed | is_deleted | is_copy
+    counts = {
+        LISTED: is_listed.sum(),
+        DELETED: (is_deleted & ~is_listed).sum(),
+        COPY: (is_copy & ~is_deleted & ~is_listed).sum(),
+    }
+    return Exclusion(
+        source_keys=frozenset(
+            normalize_name(keys[row]) for row in np.flatnonzero(is_listed | is_deleted)
+        ),
+        text_digests=frozenset(forbidden.to_pylist()),
+        skipped={reason: int(count) for reason, count in counts.items() if count},
+        num_text_bytes=int(names.column("num_bytes").to_numpy()[is_out].sum()),
+    )
 
 
-def _names(document: Document, corpus: str) -> Iterator[tuple[Means, str]]:
-    key, title = normalize_name(document.source_key), normalize_name(document.title)
-    yield Means.KEY, key
-    yield Means.TITLE, title
-    yield Means.ANY, title
-    if key != title:
-        yield Means.ANY, key
-    yield Means.URL, normalize_name(document.url)
-    yield Means.ID, str(source_id_of(corpus, key))
+def _list_sources(found: Extracted, names: pa.Table, ids: npt.NDArray[np.uint64]) -> SourceTable:
+    """Return the sources that were read, with their aliases, as a table that resolves requests."""
+    distinct, firsts = np.unique(ids, return_index=True)
+    first = names.take(pa.array(firsts))
+    known = {"source_id": pa.array(distinct), "source_key": first["source_key"]}
+    known |= {name: first[name] for name in ("title", "url", "timestamp", "licence", "grouping")}
+    columns = [
+        known[entry.name] if entry.name in known else _blanks(entry.type, len(distinct))
+        for entry in SOURCES_SCHEMA
+    ]
+    sources = pa.Table.from_arrays(columns, schema=SOURCES_SCHEMA)
+    path = found.folder / "sources.parquet"
+    write_source_table(path, add_aliases(sources, found.aliases())[0])
+    return SourceTable(path)
 
 
-def _check_used(unknown: Sequence[Request], requests: Path) -> None:
-    if unknown:
-        shown = "; ".join(f"line {line.line}: {line.text!r}" for line in unknown[:_MAX_SHOWN])
-        raise UnknownSourceError(
-            f"{requests}: {len(unknown)} line(s) name no document of the input: {shown}; use the "
-            "title, key:, url: or id: (redirects are not known here). Nothing was written"
-        )
+def _blanks(kind: pa.DataType, length: int) -> pa.Array:
+    blank: Any = [] if pa.types.is_list(kind) else 0
+    return pa.array([blank] * length, kind)
+
+
+def _find_deleted(sources: SourceTable, checkpoint: Path) -> list[int]:
+    """Return the ids of the sources read that a checkpoint holds as deleted, by id or by name."""
+    manifest = read_manifest(checkpoint)
+    record = next((file for file in manifest.files if file.path == CHECKPOINT_SOURCES), None)
+    if record is None:
+        raise IntegrityError(f"{checkpoint}: its manifest does not list {CHECKPOINT_SOURCES}")
+    table = SourceTable(check_file(checkpoint, record))
+    tombstones = np.array([entry.source_id for entry in manifest.tombstones], dtype=np.uint64)
+    deleted = table.table.filter(pa.array(np.isin(table.source_ids, tombstones)))
+    titles = fold_titles(deleted["title"].combine_chunks())
+    aliases = fold_titles(deleted["aliases"].combine_chunks().flatten())
+    is_deleted = np.isin(sources.source_ids, tombstones)
+    is_deleted |= _is_one_of(sources.table["title"], [titles, aliases])
+    alias_lists = sources.table["aliases"].combine_chunks()
+    of_source = pc.list_parent_indices(alias_lists).to_numpy()
+    is_deleted[of_source[_is_one_of(alias_lists.flatten(), [titles])]] = True
+    found: list[int] = sources.source_ids[is_deleted].tolist()
+    return found
+
+
+def _is_one_of(names: Any, wanted: Iterable[pa.Array]) -> npt.NDArray[np.bool_]:
+    """Say for each title whether it is one of others, as titles are compared."""
+    folded = fold_titles(names)
+    distinct = pa.array([name for array in wanted for name in array.to_pylist() if name])
+    return np.asarray(pc.is_in(folded, value_set=distinct.cast(pa.string())).to_numpy(False))

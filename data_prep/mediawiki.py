@@ -7,10 +7,10 @@ several revisions the last one counts. Everything else is skipped and counted by
 import bz2
 import contextlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol
 from urllib.parse import quote
 
 from data_prep.documents import Alias, Document, Item, Skipped
@@ -22,6 +22,15 @@ LICENCE: Final = "CC BY-SA 3.0"
 _BZ2_MAGIC: Final = b"BZh"
 _URL_SAFE: Final = "/:@!$*(),;'~"
 _FILE_ERRORS: Final = (OSError, EOFError, ValueError)
+MAX_ELEMENT_BYTES: Final = 64 << 20
+"""Longest revision of a page; MediaWiki's own limit is 2 MB of text."""
+
+
+class Readable(Protocol):
+    """What is needed of a stream."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +45,7 @@ class SiteInfo:
 
 
 class Dump:
-    """A MediaWiki XML dump.
+    """A MediaWiki XML dump, read from its beginning to its end.
 
     Attributes:
         path: the file.
@@ -56,8 +65,8 @@ class Dump:
 
     def _read_site(self) -> SiteInfo:
         for element in self._elements("siteinfo", "page"):
-            if _local(element.tag) == "siteinfo":
-                return _parse_site(element)
+            if local_name(element) == "siteinfo":
+                return parse_site(element)
             break
         return SiteInfo()
 
@@ -69,68 +78,113 @@ class Dump:
         """
         num_articles = 0
         for page in self._elements("page"):
-            item = self._read_page(page)
+            item = read_page(page, self.site, self.path)
             num_articles += isinstance(item, Document)
             yield item
         if not num_articles:
             raise InputError(f"{self.path}: the dump holds no article (no page of namespace 0)")
 
     def _elements(self, *names: str) -> Iterator[ET.Element]:
-        """Yield the children of the root that have one of the names, and forget each after use."""
         with self.path.open("rb") as file, contextlib.ExitStack() as unpacking:
             packed = file.read(len(_BZ2_MAGIC)) == _BZ2_MAGIC
             file.seek(0)
             stream: IO[bytes] = unpacking.enter_context(bz2.open(file)) if packed else file
-            try:
-                yield from _children(stream, names, self.path)
-            except ET.ParseError as error:
-                line, column = error.position
-                raise InputError(
-                    f"{self.path}: invalid XML at line {line}, column {column}, byte "
-                    f"{file.tell()} of the file: {error}; is the download complete?"
-                ) from error
-            except _FILE_ERRORS as error:
-                raise InputError(
-                    f"{self.path}: damaged near byte {file.tell()}: {error}; download it again"
-                ) from error
-
-    def _is_main(self, page: ET.Element, title: str) -> bool:
-        """Say whether a page is an article; schemas before 0.6 tell it by the title alone."""
-        if _child(page, "ns") is None:
-            return title.partition(":")[0] not in self.site.namespaces.values()
-        return _text(page, "ns").strip() == "0"
-
-    def _read_page(self, page: ET.Element) -> Item:
-        title, key = _text(page, "title").strip(), _text(page, "id").strip()
-        if not title or not key:
-            raise InputError(f"{self.path}: page {title or key!r} lacks a title or an id")
-        if not self._is_main(page, title):
-            return Skipped(reason="not in namespace 0")
-        redirect = _child(page, "redirect")
-        if redirect is not None and redirect.get("title"):
-            return Alias(name=title, target_title=redirect.get("title", ""))
-        revision = _last_child(page, "revision")
-        if revision is None:
-            return Skipped(reason="no revision")
-        if _text(revision, "model") not in ("", "wikitext"):
-            return Skipped(reason="not wikitext")
-        text = _child(revision, "text")
-        if text is None or text.get("deleted") is not None or not (text.text or "").strip():
-            return Skipped(reason="deleted or empty text")
-        url_title = quote(title.replace(" ", "_"), safe=_URL_SAFE)
-        return Document(
-            source_key=key,
-            doc_index=0,
-            title=title,
-            text=text.text or "",
-            rev_id=int(_text(revision, "id") or 0),
-            timestamp=_text(revision, "timestamp"),
-            url=self.site.base_url + url_title if self.site.base_url else "",
-            licence=LICENCE,
-        )
+            yield from read_elements(stream, names, self.path, file.tell)
 
 
-def _parse_site(element: ET.Element) -> SiteInfo:
+def read_elements(
+    stream: Readable, names: tuple[str, ...], path: Path, tell: Callable[[], int]
+) -> Iterator[ET.Element]:
+    """Yield the children of the root that have one of the names, and forget each after use.
+
+    Args:
+        stream: the XML.
+        names: without name space.
+        path: of the dump, for messages.
+        tell: returns the place in that file.
+
+    Raises:
+        InputError: the XML is damaged or is no dump.
+    """
+    try:
+        yield from _children(_Bounded(stream), names, path)
+    except ET.ParseError as error:
+        line, column = error.position
+        raise InputError(
+            f"{path}: invalid XML at line {line}, column {column}, byte {tell()} of the file: "
+            f"{error}; is the download complete?"
+        ) from error
+    except _FILE_ERRORS as error:
+        raise InputError(
+            f"{path}: damaged near byte {tell()}: {error}; download it again"
+        ) from error
+
+
+class _Bounded:
+    """A stream that ends the reading of an element that no wiki holds (a decompression bomb)."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.num_bytes = 0
+        """Read since the last complete element."""
+
+    def read(self, size: int) -> bytes:
+        """Read as the stream does.
+
+        Raises:
+            ValueError: too much came without the end of an element.
+        """
+        content = self._stream.read(size)
+        self.num_bytes += len(content)
+        if self.num_bytes > MAX_ELEMENT_BYTES:
+            raise ValueError(f"more than {MAX_ELEMENT_BYTES} bytes in one element")
+        return content
+
+
+def _is_main(page: ET.Element, title: str, site: SiteInfo) -> bool:
+    """Say whether a page is an article; schemas before 0.6 tell it by the title alone."""
+    if _child(page, "ns") is None:
+        return title.partition(":")[0] not in site.namespaces.values()
+    return _text(page, "ns").strip() == "0"
+
+
+def read_page(page: ET.Element, site: SiteInfo, path: Path) -> Item:
+    """Return what a <page> is.
+
+    Raises:
+        InputError: it lacks a title or an id.
+    """
+    title, key = _text(page, "title").strip(), _text(page, "id").strip()
+    if not title or not key:
+        raise InputError(f"{path}: page {title or key!r} lacks a title or an id")
+    if not _is_main(page, title, site):
+        return Skipped(reason="not in namespace 0")
+    redirect = _child(page, "redirect")
+    if redirect is not None and redirect.get("title"):
+        return Alias(name=title, target_title=redirect.get("title", ""))
+    revision = _last_child(page, "revision")
+    if revision is None:
+        return Skipped(reason="no revision")
+    if _text(revision, "model") not in ("", "wikitext"):
+        return Skipped(reason="not wikitext")
+    text = _child(revision, "text")
+    if text is None or text.get("deleted") is not None or not (text.text or "").strip():
+        return Skipped(reason="deleted or empty text")
+    url_title = quote(title.replace(" ", "_"), safe=_URL_SAFE)
+    return Document(
+        source_key=key,
+        doc_index=0,
+        title=title,
+        text=text.text or "",
+        rev_id=int(_text(revision, "id") or 0),
+        timestamp=_text(revision, "timestamp"),
+        url=site.base_url + url_title if site.base_url else "",
+        licence=LICENCE,
+    )
+
+
+def parse_site(element: ET.Element) -> SiteInfo:
+    """Return the contents of <siteinfo>."""
     base = _text(element, "base")
     names = _child(element, "namespaces")
     entries = () if names is None else names
@@ -141,12 +195,13 @@ def _parse_site(element: ET.Element) -> SiteInfo:
     )
 
 
-def _children(stream: IO[bytes], names: tuple[str, ...], path: Path) -> Iterator[ET.Element]:
-    events: Iterator[tuple[str, Any]] = ET.iterparse(stream, events=("start", "end"))
+def _children(stream: _Bounded, names: tuple[str, ...], path: Path) -> Iterator[ET.Element]:
+    source: Any = stream  # iterparse calls nothing but read
+    events: Iterator[tuple[str, Any]] = ET.iterparse(source, events=("start", "end"))
     _, root = next(events)
-    if _local(root.tag) != "mediawiki":
+    if local_name(root) != "mediawiki":
         raise InputError(
-            f"{path}: its root element is <{_local(root.tag)}>, not <mediawiki>; give an XML dump "
+            f"{path}: its root element is <{local_name(root)}>, not <mediawiki>; give an XML dump "
             "(pages-articles.xml.bz2)"
         )
     depth = 1
@@ -155,27 +210,29 @@ def _children(stream: IO[bytes], names: tuple[str, ...], path: Path) -> Iterator
         depth += 1 if event == "start" else -1
         if event == "start" or depth > 2:
             continue
+        stream.num_bytes = 0
         if depth == 1:
-            if _local(element.tag) in names:
+            if local_name(element) in names:
                 yield element
             root.clear()
-        elif depth == 2 and _local(element.tag) == "revision":
+        elif depth == 2 and local_name(element) == "revision":
             # Only the last one is read: a page's history must not add up in memory.
             if earlier is not None:
                 earlier.clear()
             earlier = element
 
 
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
+def local_name(element: ET.Element) -> str:
+    """Return the name of an element without its name space."""
+    return element.tag.rpartition("}")[2]
 
 
 def _child(element: ET.Element, name: str) -> ET.Element | None:
-    return next((child for child in element if _local(child.tag) == name), None)
+    return next((child for child in element if local_name(child) == name), None)
 
 
 def _last_child(element: ET.Element, name: str) -> ET.Element | None:
-    return next((child for child in reversed(element) if _local(child.tag) == name), None)
+    return next((child for child in reversed(element) if local_name(child) == name), None)
 
 
 def _text(element: ET.Element, name: str) -> str:

@@ -1,54 +1,86 @@
-"""Work spread over processes, results in the order of the inputs."""
+"""Work spread over the processes of this machine, results in the order of the inputs."""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from itertools import islice
 from typing import Final, TypeVar
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
 
-_CHUNKS_AHEAD: Final = 4
-"""Chunks in flight per worker: enough to keep it busy, few enough to keep memory flat."""
+_INPUTS_AHEAD: Final = 2
+"""Inputs in flight per worker: enough to keep it busy, few enough to keep memory flat."""
 
 
-def ordered_map(
-    function: Callable[[InputT], ResultT], inputs: Iterable[InputT], *, num_workers: int
-) -> Iterator[ResultT]:
-    """Yield `function(value)` for each input, in order.
+class WorkerPool:
+    """Processes that are started with the first work and stay until `close`."""
 
-    Args:
-        function: picklable when there are several workers.
-        inputs: read only a few values ahead of what was yielded.
-        num_workers: processes; 1 works in this process.
+    def __init__(self, num_workers: int) -> None:
+        """Prepare a pool.
 
-    Raises:
-        Exception: whatever `function` raised; a worker that dies raises BrokenProcessPool.
-    """
-    if num_workers == 1:
-        yield from map(function, inputs)
-        return
-    # Spawned, not forked: the parent has threads of Arrow and of the tokenizers.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+        Args:
+            num_workers: processes; 1 works in this process.
+        """
+        self._num_workers = num_workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def map(
+        self, function: Callable[[InputT], ResultT], inputs: Iterable[InputT]
+    ) -> Iterator[ResultT]:
+        """Yield `function(value)` for each input, in order.
+
+        Args:
+            function: picklable when there are several workers.
+            inputs: read only a few values ahead of what was yielded.
+
+        Raises:
+            Exception: whatever `function` raised; a worker that dies raises BrokenProcessPool.
+        """
+        if self._num_workers == 1:
+            yield from map(function, inputs)
+            return
+        executor = self._open()
         pending: deque[Future[ResultT]] = deque()
         values = iter(inputs)
         try:
-            for value in islice(values, num_workers * _CHUNKS_AHEAD):
-                pending.append(pool.submit(function, value))
+            for value in islice(values, self._num_workers * _INPUTS_AHEAD):
+                pending.append(executor.submit(function, value))
             while pending:
                 yield pending.popleft().result()
                 for value in islice(values, 1):
-                    pending.append(pool.submit(function, value))
+                    pending.append(executor.submit(function, value))
         finally:
-            for future in pending:
-                future.cancel()
+            # Afterwards nothing works any more on what the caller may remove.
+            wait([future for future in pending if not future.cancel()])
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
+
+    def _open(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            # Spawned, not forked: the parent has threads of Arrow and of the tokenizers.
+            self._executor = ProcessPoolExecutor(
+                self._num_workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_end_with_parent,
+            )
+        return self._executor
 
 
-def chunked(values: Iterable[InputT], size: int) -> Iterator[list[InputT]]:
-    """Yield lists of `size` consecutive values, the last one perhaps shorter."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,39 +1,57 @@
 """The whole build: extract, tokenizer, tokenise, partitions, sources, manifest.
 
 Everything is written inside one partial directory that appears under its final name at the end, so
-a corpus is complete or absent. The result depends on the input and the options, never on the number
-of workers or the time of day.
+a corpus is complete or absent. Every stage leaves markers of what is done, so that the same build,
+started again after a kill, continues. The result depends on the input and the options, never on who
+works, on interruptions or on the time of day.
 """
 
+import contextlib
 import shutil
-import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from data_prep.exclusion import REASON as EXCLUDED
-from data_prep.exclusion import exclude_sources
+from data_prep.crew import Crew, LocalCrew
+from data_prep.documents import Part
+from data_prep.exclusion import REASONS as EXCLUSION_REASONS
+from data_prep.exclusion import Exclusion, find_excluded
 from data_prep.extract import Extracted, extract_documents
 from data_prep.readers import Reader
-from data_prep.shards import write_partitions
-from data_prep.source_table import ResolvedAliases, write_sources
-from data_prep.spill import Spill
-from data_prep.tokenize import tokenize_spool
-from data_prep.tokenizers import check_tokenizer, install_tokenizer
+from data_prep.shards import PartitionOptions, read_sources, write_partition
+from data_prep.source_table import write_sources
+from data_prep.spill import SpillOptions, group_parts, spill_group
+from data_prep.steps import do_once
+from data_prep.tokenizers import check_tokenizer, install_tokenizer, trained_vocab_size
 from nulls_dist import __version__
+from nulls_dist.checkpoint.format import MANIFEST_FILE as CHECKPOINT_MANIFEST
+from nulls_dist.checkpoint.format import read_manifest as read_checkpoint_manifest
 from nulls_dist.data.format import (
     FACTS_FILE,
     MANIFEST_FILE,
+    PARTITIONS_DIR,
     SOURCES_FILE,
     CorpusManifest,
     TokenizerRecord,
+    read_manifest,
     token_type_for,
 )
-from nulls_dist.durable import new_directory, record_file, write_json
-from nulls_dist.errors import ConfigError, InputError
+from nulls_dist.durable import (
+    BEGUN_FILE,
+    FileRecord,
+    partial_directory,
+    read_json,
+    record_file,
+    resumable_directory,
+    sha256_file,
+    write_json,
+)
+from nulls_dist.errors import ConfigError, InputError, NullsError
 from nulls_dist.routing.router import NUM_BUCKETS
+from nulls_dist.source_list import read_requests
 
 _PACKAGES: Final = (
     "mwparserfromhell",
@@ -43,8 +61,7 @@ _PACKAGES: Final = (
     "tokenizers",
 )
 _WORK_DIR: Final = "work"
-
-ItemT = TypeVar("ItemT")
+_STAGES: Final = ("spool", "spill", "sources")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +78,8 @@ class BuildOptions:
     """Documents to stop after."""
     exclude: Path | None = None
     """List of sources to leave out."""
-    num_workers: int = 1
+    exclude_deleted: Path | None = None
+    """Checkpoint whose deleted sources are left out."""
 
     def __post_init__(self) -> None:
         if NUM_BUCKETS % self.num_partitions:
@@ -69,145 +87,224 @@ class BuildOptions:
                 f"--partitions {self.num_partitions} must divide {NUM_BUCKETS}, the number of "
                 "router buckets"
             )
+        # What cannot be used is refused now, not after hours of reading.
         check_tokenizer(self.tokenizer, self.eos_token)
+        if self.exclude is not None:
+            read_requests(self.exclude)
+        if self.exclude_deleted is not None:
+            read_checkpoint_manifest(self.exclude_deleted)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildResult:
-    """What was built, for the summary."""
-
-    manifest: CorpusManifest
-    found: Extracted
-    aliases: ResolvedAliases
-
-
-def build_corpus(reader: Reader, options: BuildOptions, out: Path) -> BuildResult:
-    """Build a corpus from an opened input.
+def build_corpus(
+    reader: Reader, options: BuildOptions, out: Path, crew: Crew | None = None
+) -> CorpusManifest:
+    """Build a corpus from an opened input, or continue a build that was killed.
 
     Args:
         reader: the input.
         options: how to build.
         out: directory that appears when everything is written.
+        crew: who works; this process by default.
 
     Raises:
-        InputError: `out` exists, or the input cannot become a corpus.
+        InputError: `out` exists or was begun with another input or other options, or the input
+            cannot become a corpus.
     """
-    with new_directory(out) as root:
-        work = root / _WORK_DIR
-        work.mkdir()
-        spool = work / "documents.jsonl"
-        items = _with_progress(reader.items, "read")
-        if options.exclude is not None:
-            items = exclude_sources(items, options.exclude, reader.corpus)
-        found = extract_documents(
-            items,
-            spool,
-            cleaner=reader.cleaner,
-            num_workers=options.num_workers,
-            limit=options.limit,
-        )
-        if not found.num_documents:
-            raise InputError(
-                f"{reader.origin} holds no document; left out: "
-                f"{dict(found.skipped + found.quarantined)}"
-            )
-        tokenizer = install_tokenizer(
-            options.tokenizer, root, eos_token=options.eos_token, spool=spool, found=found
-        )
-        manifest, aliases = _write_corpus(reader, options, root, tokenizer, found)
-        shutil.rmtree(work)
-        write_json(root / MANIFEST_FILE, manifest.to_dict())
-    return BuildResult(manifest=manifest, found=found, aliases=aliases)
+    crew = crew or LocalCrew()
+    with _directory(reader, options, out, crew) as root:
+        if not crew.lead((root / MANIFEST_FILE).exists):
+            manifest = _write_corpus(reader, options, root, crew)
+            if crew.is_leader:
+                write_json(root / MANIFEST_FILE, manifest.to_dict())
+        manifest = crew.lead(lambda: read_manifest(root))
+        if crew.is_leader:
+            shutil.rmtree(root / _WORK_DIR, ignore_errors=True)
+    return manifest
 
 
-def _write_corpus(
-    reader: Reader,
-    options: BuildOptions,
-    root: Path,
-    tokenizer: TokenizerRecord,
-    found: Extracted,
-) -> tuple[CorpusManifest, ResolvedAliases]:
-    token_type = token_type_for(tokenizer.vocab_size)
+@contextlib.contextmanager
+def _directory(reader: Reader, options: BuildOptions, out: Path, crew: Crew) -> Iterator[Path]:
+    """Yield the directory that all ranks fill; the leader begins and publishes it."""
+    if not crew.is_leader:
+        crew.barrier()
+        try:
+            yield partial_directory(out)
+        except NullsError:
+            # The ranks end with this one, and nobody is left to remove what was begun.
+            (partial_directory(out) / BEGUN_FILE).unlink(missing_ok=True)
+            raise
+        return
+    with resumable_directory(out, _plan(reader, options)) as root:
+        for stage in _STAGES:
+            (root / _WORK_DIR / stage).mkdir(parents=True, exist_ok=True)
+        (root / PARTITIONS_DIR).mkdir(exist_ok=True)
+        crew.barrier()
+        yield root
+
+
+def _plan(reader: Reader, options: BuildOptions) -> dict[str, Any]:
+    """Return everything that the bytes of a corpus depend on."""
+    tokenizer, exclude = options.tokenizer, options.exclude
+    deleted = options.exclude_deleted
+    given = trained_vocab_size(tokenizer) is None
+    return {
+        "input": reader.describe(),
+        "--name": reader.corpus,
+        "cleaner": reader.cleaner_version,
+        "--tokenizer": sha256_file(Path(tokenizer)) if given else tokenizer,
+        "--eos-token": options.eos_token,
+        "--partitions": options.num_partitions,
+        "--router-seed": options.router_seed,
+        "--limit": options.limit,
+        "--exclude": exclude and sha256_file(exclude),
+        "--exclude-deleted": deleted and sha256_file(deleted / CHECKPOINT_MANIFEST),
+        "versions": _versions(),
+    }
+
+
+def _write_corpus(reader: Reader, options: BuildOptions, root: Path, crew: Crew) -> CorpusManifest:
     work = root / _WORK_DIR
-    spill = Spill(
-        work / "spill",
+    found = extract_documents(
+        _parts(reader, crew), work / "spool", cleaner=reader.cleaner, crew=crew, limit=options.limit
+    )
+    exclusion = _leave_out(found, reader, options, work, crew)
+    if not found.num_documents:
+        raise InputError(
+            f"the input holds no document; left out: {dict(found.skipped + found.quarantined)}"
+        )
+    tokenizer = _install_tokenizer(found, exclusion, options, root, crew)
+    spill = SpillOptions(
+        root=root,
+        folder=work / "spill",
         corpus=reader.corpus,
         router_seed=options.router_seed,
         num_partitions=options.num_partitions,
-        token_type=token_type,
+        tokenizer=tokenizer,
+        exclusion=exclusion,
     )
-    documents = tokenize_spool(
-        work / "documents.jsonl", root, tokenizer, num_workers=options.num_workers
-    )
-    spill.add_all(_with_progress(documents, "tokenise", found.num_documents))
-    partitions, sources = write_partitions(
-        spill,
-        root,
+    groups = group_parts(found)
+    crew.map(partial(spill_group, options=spill), enumerate(groups), label="tokenise")
+    partitions = PartitionOptions(
+        root=root,
+        spill=spill.folder,
+        num_spill_files=len(groups),
+        sources=work / "sources",
         num_partitions=options.num_partitions,
-        token_type=token_type,
+        token_type=token_type_for(tokenizer.vocab_size),
         tokenizer_sha256=tokenizer.sha256,
         router_seed=options.router_seed,
+        shares_sources=reader.shares_sources,
     )
-    aliases = write_sources(root / SOURCES_FILE, sources, found.aliases)
+    records = crew.map(
+        partial(write_partition, options=partitions),
+        range(options.num_partitions),
+        label="partitions",
+    )
+    files = [FileRecord(**entry) for entry in records]
+    return crew.lead(lambda: _finish(reader, options, partitions, tokenizer, found, files))
+
+
+def _parts(reader: Reader, crew: Crew) -> Iterable[Part]:
+    return crew.lead(lambda: list(reader.parts())) if reader.is_divisible else reader.parts()
+
+
+def _leave_out(
+    found: Extracted, reader: Reader, options: BuildOptions, work: Path, crew: Crew
+) -> Exclusion:
+    """Decide what is left out, and take it from the counts."""
+    if (options.exclude or options.exclude_deleted) is None or not found.num_documents:
+        return Exclusion()
+    exclusion = crew.lead(
+        lambda: Exclusion.from_dict(
+            do_once(
+                work / "exclusion.json",
+                lambda: find_excluded(
+                    found,
+                    reader.corpus,
+                    requests=options.exclude,
+                    checkpoint=options.exclude_deleted,
+                ).to_dict(),
+            )
+        )
+    )
+    found.num_documents -= sum(exclusion.skipped.values())
+    found.num_text_bytes -= exclusion.num_text_bytes
+    found.skipped.update(exclusion.skipped)
+    return exclusion
+
+
+def _install_tokenizer(
+    found: Extracted, exclusion: Exclusion, options: BuildOptions, root: Path, crew: Crew
+) -> TokenizerRecord:
+    def install() -> dict[str, Any]:
+        kept = (spooled for spooled in found.documents() if exclusion.keeps(spooled))
+        record = install_tokenizer(
+            options.tokenizer,
+            root,
+            eos_token=options.eos_token,
+            texts=(spooled.document.text for spooled in kept),
+            num_text_bytes=found.num_text_bytes,
+        )
+        return asdict(record)
+
+    marker = root / _WORK_DIR / "tokenizer.json"
+    return crew.lead(lambda: TokenizerRecord(**do_once(marker, install)))
+
+
+def _finish(
+    reader: Reader,
+    options: BuildOptions,
+    partitions: PartitionOptions,
+    tokenizer: TokenizerRecord,
+    found: Extracted,
+    records: list[FileRecord],
+) -> CorpusManifest:
+    root = partitions.root
+    num_excluded = sum(found.skipped[reason] for reason in EXCLUSION_REASONS)
+    sources = read_sources(partitions)
+    aliases = write_sources(root / SOURCES_FILE, sources, found.aliases())
     files = [
-        *partitions,
+        *records,
         record_file(root, SOURCES_FILE, num_rows=len(sources)),
         record_file(root, tokenizer.file),
     ]
     if reader.write_facts is not None:
         reader.write_facts(root / FACTS_FILE)
         files.append(record_file(root, FACTS_FILE))
-    manifest = CorpusManifest(
+    return CorpusManifest(
         corpus=reader.corpus,
         router_seed=options.router_seed,
         tokenizer=tokenizer,
-        token_type=token_type,
+        token_type=partitions.token_type,
         num_partitions=options.num_partitions,
         num_sources=len(sources),
         num_documents=found.num_documents,
-        num_tokens=sum(record.num_tokens for record in partitions),
+        num_tokens=sum(record.num_tokens for record in records),
         files=tuple(files),
         cleaner=reader.cleaner_version,
-        build=_describe_build(reader, options, found, aliases),
-    )
-    return manifest, aliases
-
-
-def _describe_build(
-    reader: Reader, options: BuildOptions, found: Extracted, aliases: ResolvedAliases
-) -> dict[str, Any]:
-    return {
-        "input": reader.origin,
-        "tokenizer": Path(options.tokenizer).name,
-        "limit": options.limit,
-        "excluded_documents": found.skipped[EXCLUDED],
-        "text_bytes": found.num_text_bytes,
-        "skipped": dict(found.skipped),
-        "quarantined": dict(found.quarantined),
-        "aliases": {
-            "resolved": aliases.num_resolved,
-            "cyclic": aliases.num_cyclic,
-            "without_target": aliases.num_without_target,
+        build={
+            "input": read_json(root / BEGUN_FILE)["input"],
+            "tokenizer": Path(options.tokenizer).name,
+            "limit": options.limit,
+            "excluded_documents": num_excluded,
+            "text_bytes": found.num_text_bytes,
+            "skipped": dict(found.skipped),
+            "quarantined": dict(found.quarantined),
+            "aliases": {
+                "resolved": aliases.num_resolved,
+                "cyclic": aliases.num_cyclic,
+                "without_target": aliases.num_without_target,
+            },
+            "versions": _versions(),
         },
-        "versions": {"nulls-dist": __version__, **_package_versions()},
-    }
+    )
 
 
-def _package_versions() -> dict[str, str]:
-    versions: dict[str, str] = {}
+def _versions() -> dict[str, str]:
+    versions = {"nulls-dist": __version__}
     for name in _PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "absent"
     return versions
-
-
-def _with_progress(items: Iterable[ItemT], label: str, total: int | None = None) -> Iterable[ItemT]:
-    """Show a progress bar on a terminal."""
-    from tqdm import tqdm  # heavy: not needed for --help
-
-    bar: Iterable[ItemT] = tqdm(
-        items, desc=label, total=total, unit=" pages", disable=not sys.stderr.isatty()
-    )
-    return bar

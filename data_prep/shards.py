@@ -1,6 +1,7 @@
 """Third stage: partitions and the rows of their sources, sorted, checked and checksummed."""
 
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,68 +10,92 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from data_prep.spill import Spill, SpilledPartition
+from data_prep.spill import read_spilled
+from data_prep.steps import do_once
 from nulls_dist.data.format import (
     FORMAT_VERSION,
-    PARTITIONS_DIR,
     SOURCES_SCHEMA,
     TokenType,
     document_schema,
     partition_file,
 )
-from nulls_dist.durable import FileRecord, record_file
+from nulls_dist.durable import record_file, replaced_file
 from nulls_dist.errors import InputError
 from nulls_dist.routing.router import buckets_of
+from nulls_dist.sources import normalize_name
 
 BATCH_BYTES: Final = 8 << 20
 """Tokens of one record batch, at least, the last one of a file excepted."""
 
 
-def write_partitions(
-    spill: Spill,
-    root: Path,
-    *,
-    num_partitions: int,
-    token_type: TokenType,
-    tokenizer_sha256: str,
-    router_seed: int,
-) -> tuple[list[FileRecord], pa.Table]:
-    """Write every partition file.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionOptions:
+    """What every partition of a build has in common."""
 
-    Args:
-        spill: documents dealt to partitions; emptied partition by partition.
-        root: directory of the corpus.
-        num_partitions: how many files.
-        token_type: type of the stored tokens.
-        tokenizer_sha256: goes into each file's footer.
-        router_seed: seed of the corpus's router.
+    root: Path
+    """Directory of the corpus."""
+    spill: Path
+    """Directory of the spill files."""
+    num_spill_files: int
+    sources: Path
+    """Directory for the rows of the partitions' sources."""
+    num_partitions: int
+    token_type: TokenType
+    tokenizer_sha256: str
+    """Goes into each file's footer."""
+    router_seed: int
+    shares_sources: bool
+    """Number the documents of a source in reading order, as any may name any source."""
+
+
+def write_partition(partition: int, *, options: PartitionOptions) -> dict[str, Any]:
+    """Write a partition and the rows of its sources, unless that is done.
 
     Returns:
-        The files' manifest entries, and the sources without aliases, in ascending id.
+        The manifest entry of the partition's file, JSON-ready.
 
     Raises:
         InputError: two source keys have one id, or a document occurs twice.
     """
-    (root / PARTITIONS_DIR).mkdir()
-    records: list[FileRecord] = []
-    tables = [SOURCES_SCHEMA.empty_table()]
-    for partition in range(num_partitions):
-        spilled = spill.read(partition)
-        order = np.lexsort((spilled.index["doc_index"], spilled.index["source_id"]))
-        tables.append(_source_rows(spilled, order, router_seed))
+
+    def write() -> dict[str, Any]:
+        table = read_spilled(options.spill, options.num_spill_files, partition)
+        spilled = _SpilledPartition(table, shares_sources=options.shares_sources)
+        sources = _source_rows(spilled, options.router_seed)
+        with (
+            replaced_file(_source_file(options, partition)) as temporary,
+            pa.ipc.new_file(temporary, SOURCES_SCHEMA) as writer,
+        ):
+            writer.write_table(sources)
         path = partition_file(partition)
         footer = {
             "format_version": str(FORMAT_VERSION),
             "partition": str(partition),
-            "num_partitions": str(num_partitions),
-            "tokenizer_sha256": tokenizer_sha256,
+            "num_partitions": str(options.num_partitions),
+            "tokenizer_sha256": options.tokenizer_sha256,
         }
-        _write_partition(root / path, spilled, order, token_type, footer)
-        num_tokens = int(spilled.index["length"].sum())
-        records.append(record_file(root, path, num_rows=len(order), num_tokens=num_tokens))
-        del spilled
-        spill.remove(partition)
-    return records, _number_sources(pa.concat_tables(tables)).combine_chunks()
+        with replaced_file(options.root / path) as temporary:
+            _write_documents(temporary, spilled, options.token_type, footer)
+        num_tokens = int(spilled.lengths.sum())
+        record = record_file(
+            options.root, path, num_rows=len(spilled.lengths), num_tokens=num_tokens
+        )
+        return asdict(record)
+
+    return do_once(options.sources / f"{partition:05d}.json", write)
+
+
+def read_sources(options: PartitionOptions) -> pa.Table:
+    """Return the sources of all partitions, without aliases, in ascending id."""
+    tables = [SOURCES_SCHEMA.empty_table()]
+    for partition in range(options.num_partitions):
+        with pa.memory_map(str(_source_file(options, partition))) as file:
+            tables.append(pa.ipc.open_file(file).read_all())
+    return _number_sources(pa.concat_tables(tables)).combine_chunks()
+
+
+def _source_file(options: PartitionOptions, partition: int) -> Path:
+    return options.sources / f"{partition:05d}.arrow"
 
 
 def _number_sources(sources: pa.Table) -> pa.Table:
@@ -81,28 +106,61 @@ def _number_sources(sources: pa.Table) -> pa.Table:
     return sources.set_column(column, SOURCES_SCHEMA.field("index"), places).sort_by("source_id")
 
 
-def _write_partition(
-    path: Path,
-    spilled: SpilledPartition,
-    order: npt.NDArray[np.int64],
-    token_type: TokenType,
-    footer: dict[str, str],
+class _SpilledPartition:
+    """The documents of a partition, in the order of the corpus; D documents.
+
+    Attributes:
+        table: their columns, sorted, without tokens.
+        source_ids: (D,) uint64, ascending.
+        doc_indices: (D,) uint32, ascending within a source.
+        lengths: (D,) int64, tokens of each.
+    """
+
+    def __init__(self, table: pa.Table, *, shares_sources: bool) -> None:
+        ids, numbers = table["source_id"].to_numpy(), table["number"].to_numpy()
+        order = np.lexsort((numbers if shares_sources else table["doc_index"].to_numpy(), ids))
+        self.table: pa.Table = table.drop_columns(["tokens"]).take(pa.array(order))
+        self.source_ids: npt.NDArray[np.uint64] = ids[order]
+        self.doc_indices: npt.NDArray[np.uint32] = self.table["doc_index"].to_numpy()
+        if shares_sources:
+            firsts = np.searchsorted(self.source_ids, self.source_ids)
+            self.doc_indices = (np.arange(len(order)) - firsts).astype(np.uint32)
+        chunks = table["tokens"].chunks
+        self._values = [chunk.values.to_numpy() for chunk in chunks]
+        offsets = [chunk.offsets.to_numpy() for chunk in chunks]
+        sizes = [len(chunk) for chunk in chunks]
+        self._chunks = np.repeat(np.arange(len(chunks)), sizes)[order]
+        self._begins = np.concatenate([entry[:-1] for entry in offsets]).astype(np.int64)[order]
+        ends = np.concatenate([entry[1:] for entry in offsets]).astype(np.int64)[order]
+        self.lengths: npt.NDArray[np.int64] = ends - self._begins
+
+    def tokens(self, rows: slice) -> npt.NDArray[np.unsignedinteger]:
+        """Return the tokens of consecutive documents, one after the other."""
+        ends = self._begins[rows] + self.lengths[rows]
+        places = zip(
+            self._chunks[rows].tolist(), self._begins[rows].tolist(), ends.tolist(), strict=True
+        )
+        return np.concatenate([self._values[chunk][begin:end] for chunk, begin, end in places])
+
+
+def _write_documents(
+    path: Path, spilled: _SpilledPartition, token_type: TokenType, footer: dict[str, str]
 ) -> None:
     schema = document_schema(token_type)
     with pa.ipc.new_file(path, schema, metadata=footer) as writer:
-        for rows in _batches(spilled.index["length"][order], np.dtype(token_type).itemsize):
-            index = spilled.index[order[rows]]
-            tokens = _gather(spilled.tokens, index)
-            offsets = np.concatenate([[0], np.cumsum(index["length"])]).astype(np.int32)
+        for rows in _batches(spilled.lengths, np.dtype(token_type).itemsize):
+            tokens, source_ids = spilled.tokens(rows), spilled.source_ids[rows]
+            offsets = np.concatenate([[0], np.cumsum(spilled.lengths[rows])]).astype(np.int32)
+            part = spilled.table.slice(rows.start, rows.stop - rows.start).combine_chunks()
             columns = [
-                pa.array(index["source_id"]),
-                pa.array(index["doc_index"]),
-                pa.array(index["rev_id"]),
-                _fixed_binary(index["text_digest"]),
+                pa.array(source_ids),
+                pa.array(spilled.doc_indices[rows]),
+                pa.array(part["rev_id"].to_numpy()),
+                pa.array(part["text_digest"].to_pylist(), pa.binary(16)),
                 pa.ListArray.from_arrays(offsets, pa.array(tokens)),
             ]
             batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-            writer.write_batch(batch, custom_metadata=batch_metadata(index["source_id"], tokens))
+            writer.write_batch(batch, custom_metadata=batch_metadata(source_ids, tokens))
 
 
 def batch_metadata(
@@ -116,7 +174,7 @@ def batch_metadata(
     }
 
 
-def _batches(lengths: npt.NDArray[np.uint64], item_bytes: int) -> Iterator[slice]:
+def _batches(lengths: npt.NDArray[np.int64], item_bytes: int) -> Iterator[slice]:
     """Yield consecutive rows that hold about `BATCH_BYTES` of tokens."""
     begin = num_bytes = 0
     for row, length in enumerate(lengths):
@@ -128,63 +186,46 @@ def _batches(lengths: npt.NDArray[np.uint64], item_bytes: int) -> Iterator[slice
         yield slice(begin, len(lengths))
 
 
-def _gather(
-    tokens: npt.NDArray[np.unsignedinteger], index: npt.NDArray[np.void]
-) -> npt.NDArray[np.unsignedinteger]:
-    ends = index["begin"] + index["length"]
-    spans = zip(index["begin"].tolist(), ends.tolist(), strict=True)
-    return np.concatenate([tokens[begin:end] for begin, end in spans])
-
-
-def _fixed_binary(values: npt.NDArray[np.void]) -> pa.Array:
-    width = values.dtype.itemsize
-    return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(width), len(values), [None, pa.py_buffer(values.tobytes())]
-    )
-
-
-def _source_rows(
-    spilled: SpilledPartition, order: npt.NDArray[np.int64], router_seed: int
-) -> pa.Table:
+def _source_rows(spilled: _SpilledPartition, router_seed: int) -> pa.Table:
     """Return one row per source; a source is described by its first document."""
-    ids, firsts, counts = np.unique(
-        spilled.index["source_id"][order], return_index=True, return_counts=True
-    )
+    ids, firsts, counts = np.unique(spilled.source_ids, return_index=True, return_counts=True)
     buckets = buckets_of(ids, router_seed=router_seed)
+    numbers = spilled.table["number"].to_numpy()
+    keys = spilled.table["source_key"].to_pylist()
+    described = spilled.table.take(pa.array(firsts)).to_pylist()
     rows: list[dict[str, Any]] = []
     groups = zip(ids.tolist(), firsts.tolist(), counts.tolist(), buckets.tolist(), strict=True)
-    for source_id, first, count, bucket in groups:
-        members = order[first : first + count]
-        _check_group(spilled, members)
-        index, text = spilled.index[members], spilled.texts[members[0]]
+    for place, (source_id, first, count, bucket) in enumerate(groups):
+        members = slice(first, first + count)
+        _check_group(keys[members], spilled.doc_indices[members])
+        document = described[place]
         rows.append(
             {
                 "source_id": source_id,
-                "source_key": text.source_key,
-                "index": int(index["number"].min()),
-                "title": text.title,
+                "source_key": document["source_key"],
+                "index": int(numbers[members].min()),
+                "title": document["title"],
                 "aliases": [],
-                "url": text.url,
-                "revision": int(index["rev_id"][0]),
-                "timestamp": text.timestamp,
-                "licence": text.licence,
-                "grouping": text.grouping,
+                "url": document["url"],
+                "revision": document["rev_id"],
+                "timestamp": document["timestamp"],
+                "licence": document["licence"],
+                "grouping": document["grouping"],
                 "bucket": bucket,
                 "num_documents": count,
-                "num_tokens": int(index["length"].sum()),
+                "num_tokens": int(spilled.lengths[members].sum()),
             }
         )
     return pa.Table.from_pylist(rows, schema=SOURCES_SCHEMA)
 
 
-def _check_group(spilled: SpilledPartition, members: npt.NDArray[np.int64]) -> None:
-    keys = sorted({spilled.texts[row].source_key for row in members.tolist()})
+def _check_group(source_keys: list[str], doc_indices: npt.NDArray[np.uint32]) -> None:
+    keys = sorted(set(map(normalize_name, source_keys)))
     if len(keys) > 1:
         raise InputError(
             f"source keys {keys[0]!r} and {keys[1]!r} have the same 64-bit id; they could not be "
             "deleted apart: rename one, or the corpus (--name)"
         )
-    doc_indices = spilled.index["doc_index"][members]
     if np.any(doc_indices[1:] == doc_indices[:-1]):
         raise InputError(
             f"source key {keys[0]!r} occurs twice in the input with the same document number; "

@@ -53,11 +53,10 @@ def resolve_aliases(aliases: dict[str, str], id_of_title: dict[str, int]) -> Res
     )
 
 
-def write_sources(path: Path, sources: pa.Table, aliases: dict[str, str]) -> ResolvedAliases:
-    """Write the sources with their aliases.
+def add_aliases(sources: pa.Table, aliases: dict[str, str]) -> tuple[pa.Table, ResolvedAliases]:
+    """Return sources with their aliases.
 
     Args:
-        path: the Parquet file.
         sources: rows of `SOURCES_SCHEMA` in ascending id, aliases empty.
         aliases: name -> title of the target.
     """
@@ -69,5 +68,11 @@ def write_sources(path: Path, sources: pa.Table, aliases: dict[str, str]) -> Res
     names = pa.array([resolved.by_source.get(number, []) for number in ids], pa.list_(pa.string()))
     place = SOURCES_SCHEMA.get_field_index("aliases")
     sources = sources.set_column(place, SOURCES_SCHEMA.field("aliases"), names)
-    pq.write_table(sources.cast(SOURCES_SCHEMA), path, compression="zstd")
+    return sources.cast(SOURCES_SCHEMA), resolved
+
+
+def write_sources(path: Path, sources: pa.Table, aliases: dict[str, str]) -> ResolvedAliases:
+    """Write the sources with their aliases, as `add_aliases` adds them."""
+    table, resolved = add_aliases(sources, aliases)
+    pq.write_table(table, path, compression="zstd")
     return resolved

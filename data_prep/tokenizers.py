@@ -1,11 +1,12 @@
-"""The corpus's tokenizer: a file that was given, or one trained on the spooled text."""
+"""The corpus's tokenizer: a file that was given, or one trained on the corpus's text."""
 
 import re
 import shutil
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from data_prep.extract import Extracted, sample_texts
 from data_prep.train_tokenizer import train_bpe
 from nulls_dist.data.format import TOKENIZER_DIR, TokenizerRecord
 from nulls_dist.data.tokenizer import (
@@ -49,7 +50,7 @@ def check_tokenizer(choice: str, eos_token: str | None) -> None:
 
 
 def install_tokenizer(
-    choice: str, root: Path, *, eos_token: str | None, spool: Path, found: Extracted
+    choice: str, root: Path, *, eos_token: str | None, texts: Iterable[str], num_text_bytes: int
 ) -> TokenizerRecord:
     """Put the tokenizer into a corpus and return its record.
 
@@ -57,18 +58,23 @@ def install_tokenizer(
         choice: a file, or "train:bpe:N".
         root: directory of the corpus.
         eos_token: name of the token that ends documents; None chooses a usual one.
-        spool: text to train on.
-        found: what the spool holds.
+        texts: of the corpus, to train on; not read where a file is given.
+        num_text_bytes: their length in UTF-8.
     """
+    shutil.rmtree(root / TOKENIZER_DIR, ignore_errors=True)  # of a build that was killed
     (root / TOKENIZER_DIR).mkdir()
     vocab_size = trained_vocab_size(choice)
     if vocab_size is not None:
         file = f"{TOKENIZER_DIR}/{SENTENCEPIECE_FILE}"
-        texts = sample_texts(spool, found, max_bytes=MAX_TRAINING_BYTES)
-        train_bpe(texts, vocab_size, root / file)
+        train_bpe(_sample(texts, num_text_bytes), vocab_size, root / file)
     else:
         name = HF_FILE if Path(choice).suffix == ".json" else SENTENCEPIECE_FILE
         file = f"{TOKENIZER_DIR}/{name}"
         shutil.copyfile(choice, root / file)
     eos_id = choose_eos(open_tokenizer_file(root / file), root / file, eos_token)
     return record_tokenizer(root, file, eos_id)
+
+
+def _sample(texts: Iterable[str], num_text_bytes: int) -> Iterator[str]:
+    """Return every n-th text, n such that about `MAX_TRAINING_BYTES` come together."""
+    return islice(texts, 0, None, -(-num_text_bytes // MAX_TRAINING_BYTES))

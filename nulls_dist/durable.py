@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
-from nulls_dist.errors import InputError, IntegrityError, LockedError
+from nulls_dist.errors import InputError, IntegrityError, LockedError, NullsError
 
 logger = logging.getLogger(__name__)
 
@@ -44,19 +44,24 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that a reader sees the old file or the new one."""
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a name to write under; when the block ends without an error, `path` is that file."""
     # Several nodes may write the same file: their process ids are not enough to tell them apart.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync_path(temporary)
         temporary.replace(path)
         sync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` so that a reader sees the old file or the new one."""
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -162,6 +167,65 @@ def new_directory(final: Path) -> Iterator[Path]:
             raise
 
 
+BEGUN_FILE: Final = "begun.json"
+"""Lies in an unfinished directory and says what it was begun with."""
+
+
+@contextlib.contextmanager
+def resumable_directory(final: Path, plan: dict[str, Any]) -> Iterator[Path]:
+    """Yield a directory to fill as `new_directory` does, or what a killed process left of it.
+
+    An error of the user removes it. Any other end (a kill, an interrupt, a full disk) leaves it,
+    and the next call with the same plan yields it again.
+
+    Args:
+        final: where it appears when the block ends without an error.
+        plan: JSON-ready; everything that the contents depend on.
+
+    Raises:
+        InputError: `final` exists, or an unfinished directory was begun with another plan.
+        LockedError: another process is building `final`.
+    """
+    check_absent(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(final):
+        partial = partial_directory(final)
+        _begin(partial, plan)
+        try:
+            yield partial
+            _sync_tree(partial)  # while it can still be continued
+            (partial / BEGUN_FILE).unlink()
+            publish_directory(partial, final)
+        except NullsError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except BaseException:
+            logger.warning("%s is unfinished: run the same again to continue it", partial)
+            raise
+
+
+def _begin(partial: Path, plan: dict[str, Any]) -> None:
+    if not (partial / BEGUN_FILE).exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        write_json(partial / BEGUN_FILE, plan)
+        return
+    begun = read_json(partial / BEGUN_FILE)
+    names = sorted({*begun, *plan})
+    differing = [name for name in names if begun.get(name) != plan.get(name)]
+    if differing:
+        changes = "; ".join(
+            f"{name} was {begun.get(name)!r}, now {plan.get(name)!r}" for name in differing
+        )
+        raise InputError(
+            f"{partial} is unfinished and was begun differently: {changes}; give the same to "
+            "continue it, or remove it to begin anew"
+        )
+    logger.info("continuing %s", partial)
+    for stray in partial.rglob(".*.tmp"):  # files that were being written
+        stray.unlink()
+
+
 @contextlib.contextmanager
 def _locked(final: Path) -> Iterator[None]:
     """Hold the lock file beside `final`; the kernel lets go of it when the process dies.
@@ -201,13 +265,17 @@ def publish_directory(partial: Path, final: Path) -> None:
     Raises:
         InputError: `final` appeared in the meantime.
     """
-    for folder, _, files in os.walk(partial):
-        for name in files:
-            sync_path(Path(folder) / name)
-        sync_path(Path(folder))
+    _sync_tree(partial)
     check_absent(final)
     partial.rename(final)
     sync_path(final.parent)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, files in os.walk(root):
+        for name in files:
+            sync_path(Path(folder) / name)
+        sync_path(Path(folder))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ def build_small_corpus(out: Path) -> Path:
 
     So rows, microbatches and ranks hold different numbers of documents and of targets.
     """
-    from data_prep.documents import Document
+    from data_prep.documents import Document, split_items
     from data_prep.generated.encyclopedia import EncyclopediaSpec
     from data_prep.pipeline import BuildOptions, build_corpus
     from data_prep.readers import open_generated
@@ -32,11 +32,11 @@ def build_small_corpus(out: Path) -> Path:
     reader = open_generated(EncyclopediaSpec(articles=24, renderings=8, seed=0), name="uneven")
     draws = random.Random(0)
     shortened = []
-    for item in reader.items:
+    for item in (item for part in reader.parts() for item in part()):
         assert isinstance(item, Document)
         words = item.text.split()[: draws.choice((1, 2, 3) * 10 + (200,))]
         shortened.append(replace(item, text=" ".join(words)))
-    reader = replace(reader, items=shortened, write_facts=None)
+    reader = replace(reader, parts=lambda: split_items(shortened), write_facts=None)
     build_corpus(reader, BuildOptions(tokenizer="train:bpe:400", num_partitions=4), out)
     return out
 

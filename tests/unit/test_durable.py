@@ -179,6 +179,66 @@ def test_a_file_system_without_locks_warns_and_works(tmp_path, monkeypatch, capl
     assert names_in(tmp_path) == ["final"]
 
 
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+def begin(final, plan, error=Killed):
+    def write():
+        with durable.resumable_directory(final, plan) as partial:
+            (partial / "half").write_text("done")
+            (partial / ".half.0123.tmp").write_text("being written")
+            raise error
+
+    with pytest.raises(error):
+        write()
+
+
+@pytest.mark.parametrize("error", [Killed, KeyboardInterrupt, OSError])
+def test_what_a_killed_process_left_is_continued_and_published(tmp_path, error):
+    final = tmp_path / "final"
+    begin(final, {"seed": 1}, error)
+    assert names_in(tmp_path) == [".final.partial"]
+    with durable.resumable_directory(final, {"seed": 1}) as partial:
+        assert (partial / "half").read_text() == "done"
+    assert names_in(final) == ["half"]
+    assert names_in(tmp_path) == ["final"]
+
+
+def test_what_was_begun_otherwise_is_refused_and_stays(tmp_path):
+    final = tmp_path / "final"
+    begin(final, {"seed": 1, "size": 5})
+    with (
+        pytest.raises(InputError, match=r"\.final\.partial is unfinished.*seed was 1, now 2;"),
+        durable.resumable_directory(final, {"seed": 2, "size": 5}),
+    ):
+        pass
+    assert "half" in names_in(tmp_path / ".final.partial")
+
+
+def test_an_error_of_the_user_leaves_nothing_to_continue(tmp_path):
+    begin(tmp_path / "final", {}, InputError)
+    assert names_in(tmp_path) == []
+
+
+def test_what_has_no_plan_is_begun_anew(tmp_path):
+    final = tmp_path / "final"
+    begin(final, {})
+    (tmp_path / ".final.partial" / durable.BEGUN_FILE).unlink()
+    with durable.resumable_directory(final, {}) as partial:
+        assert names_in(partial) == [durable.BEGUN_FILE]
+
+
+def test_a_second_process_does_not_continue_what_is_worked_on(tmp_path):
+    final = tmp_path / "final"
+    with (
+        durable.resumable_directory(final, {}),
+        pytest.raises(LockedError),
+        durable.resumable_directory(final, {}),
+    ):
+        pass
+
+
 def test_a_linked_file_shares_its_bytes_and_is_copied_where_it_cannot(tmp_path, monkeypatch):
     source = tmp_path / "source"
     source.write_text("x")

@@ -1,19 +1,17 @@
 """Building a corpus through the command line."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from data_prep.build import main
 from data_prep.documents import Document
-from data_prep.extract import clean_chunk
-from data_prep.parallel_map import ordered_map
+from data_prep.extract import clean_items
+from data_prep.parallel_map import WorkerPool
 from nulls_dist.cli import run_command
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.source_table import SourceTable
-from nulls_dist.data.tokenizer import load_tokenizer
-from nulls_dist.durable import sha256_file
+from tests.corpus_contents import digests, read_texts
 
 DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">
 <siteinfo><dbname>testwiki</dbname></siteinfo>
@@ -63,21 +61,6 @@ def generated(out: Path, *more: str) -> list[str]:
     ]
 
 
-def digests(root: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(root)): sha256_file(path) for path in root.rglob("*") if path.is_file()
-    }
-
-
-def texts(root: Path) -> dict[int, str]:
-    corpus = Corpus(root)
-    tokenizer = load_tokenizer(root, corpus.manifest.tokenizer)
-    return {
-        int(source_id): tokenizer.decode(corpus.tokens(number)[:-1].tolist())
-        for number, source_id in enumerate(corpus.source_ids)
-    }
-
-
 def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> None:
     main(wikipedia(dump, tmp_path / "out"))
     corpus = Corpus(tmp_path / "out")
@@ -86,7 +69,7 @@ def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> No
     assert corpus.manifest.corpus == "testwiki"
     assert corpus.manifest.cleaner == "nulls-1"
     assert corpus.num_documents == len(rows) == 79
-    assert texts(tmp_path / "out")[rows["12"]["source_id"]] == "Town 12 is a town of 12 km\u00b2."
+    assert read_texts(tmp_path / "out")["12"] == ["Town 12 is a town of 12 km\u00b2."]
     assert rows["3"]["aliases"] == ["Redirect"]
     assert rows["3"]["revision"] == 37
     build = corpus.manifest.build
@@ -139,6 +122,9 @@ def test_name_and_router_seed_are_part_of_the_corpus(dump: Path, tmp_path: Path)
         (["--input", "absent.xml"], 3, "absent.xml"),
         (["--out", "."], 3, "exists already"),
         (["--tokenizer", "train:bpe:259"], 3, "required_chars"),
+        (["--text-field", "body"], 2, "--text-field is for --format jsonl and parquet"),
+        (["--source-key", "author"], 2, "--source-key is for --format jsonl and parquet"),
+        (["--index", "absent.txt.bz2"], 3, "absent.txt.bz2"),
     ],
 )
 def test_bad_input_ends_with_its_code_and_leaves_nothing(
@@ -186,11 +172,18 @@ def fail_on_even(document: Document) -> Document:
 def test_error_in_a_cleaner_names_the_page() -> None:
     page = Document(source_key="12", doc_index=0, title="Some Town", text="x")
     with pytest.raises(ZeroDivisionError) as error:
-        clean_chunk([page], cleaner=fail_on_even)
+        list(clean_items([page], fail_on_even))
     assert "'Some Town' (key 12)" in error.value.__notes__[0]
 
 
-def test_ordered_map_reads_little_ahead_and_keeps_the_order() -> None:
+@pytest.fixture
+def pool():
+    pool = WorkerPool(2)
+    yield pool
+    pool.close()
+
+
+def test_a_pool_reads_little_ahead_and_keeps_the_order(pool: WorkerPool) -> None:
     read: list[int] = []
 
     def numbers():
@@ -198,15 +191,16 @@ def test_ordered_map_reads_little_ahead_and_keeps_the_order() -> None:
             read.append(number)
             yield number
 
-    results = ordered_map(abs, numbers(), num_workers=2)
+    results = pool.map(abs, numbers())
     assert next(results) == 50
     assert len(read) <= 10
     assert [50, *results] == [abs(number) for number in range(-50, 50)]
 
 
-def test_errors_of_workers_propagate() -> None:
+def test_errors_of_workers_propagate(pool: WorkerPool) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        list(ordered_map(int, ["1", "x", "3"], num_workers=2))
+        list(pool.map(int, ["1", "x", "3"]))
+    assert list(pool.map(int, ["4", "5"])) == [4, 5]
 
 
 def test_real_excerpt_becomes_a_corpus(test_data: Path, tmp_path: Path) -> None:
@@ -216,11 +210,4 @@ def test_real_excerpt_becomes_a_corpus(test_data: Path, tmp_path: Path) -> None:
     assert corpus.num_documents == 12
     assert corpus.manifest.corpus == "enwiki"
     assert corpus.manifest.tokenizer.vocab_size == 2000
-    assert any(text.startswith("Alabama (") for text in texts(tmp_path / "out").values())
-
-
-def test_default_workers_are_the_usable_cpus() -> None:
-    from data_prep.build import build_parser
-
-    required = ["--input", "x", "--format", "wikipedia", "--out", "y", "--tokenizer", "z"]
-    assert build_parser().parse_args(required).workers == len(os.sched_getaffinity(0))
+    assert read_texts(tmp_path / "out")["303"][0].startswith("Alabama (")

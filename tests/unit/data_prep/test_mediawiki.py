@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import data_prep.mediawiki
 from data_prep.documents import Alias, Document, Skipped
 from data_prep.mediawiki import Dump
 from nulls_dist.errors import InputError
@@ -42,7 +43,7 @@ def write(folder: Path, content: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("version", ["0.3", "0.6", "0.10", "0.11"])
+@pytest.mark.parametrize("version", ["0.3", "0.6", "0.8", "0.9", "0.10", "0.11"])
 @pytest.mark.parametrize("pack", [lambda content: content, bz2.compress], ids=["plain", "bz2"])
 def test_every_field_of_an_article_is_read(tmp_path: Path, version: str, pack) -> None:
     content = dump(page("K&#246;ln &amp; Bonn?", 7, "a &lt;b&gt;"), version=version).encode()
@@ -146,6 +147,45 @@ def test_damage_is_an_error_that_names_file_and_place(tmp_path: Path, damage, pl
         list(Dump(path).items())
     assert str(path) in str(error.value)
     assert place in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        dump(page("A", 1, "a" * 5000)),
+        dump(page("A", 1), site="<siteinfo><dbname>" + "a" * 5000 + "</dbname></siteinfo>"),
+        dump(page("A", 1)).replace("<siteinfo>", "<!--" + "a" * 5000 + "--><siteinfo>"),
+    ],
+    ids=["text", "siteinfo", "comment"],
+)
+def test_a_bomb_ends_the_reading_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: str
+) -> None:
+    monkeypatch.setattr(data_prep.mediawiki, "MAX_ELEMENT_BYTES", 4000)
+    with pytest.raises(InputError, match="more than 4000 bytes in one element"):
+        list(Dump(write(tmp_path, bz2.compress(bomb.encode()))).items())
+
+
+def test_entities_do_not_multiply(tmp_path: Path) -> None:
+    entities = "".join(
+        f'<!ENTITY e{number} "{f"&e{number - 1};" * 10}">' for number in range(1, 12)
+    )
+    head = f'<!DOCTYPE mediawiki [<!ENTITY e0 "{"a" * 100}">{entities}]>'
+    with pytest.raises(InputError, match="amplification"):
+        list(Dump(write(tmp_path, (head + dump(page("A", 1, "&e11;"))).encode())).items())
+
+
+def test_a_long_history_does_not_count_as_one_element(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = "".join(
+        f"<revision><id>{number}</id><text>{'old ' * 500}</text></revision>"
+        for number in range(200)
+    )
+    monkeypatch.setattr(data_prep.mediawiki, "MAX_ELEMENT_BYTES", 100_000)
+    (item,) = Dump(write(tmp_path, dump(page("A", 1, "new", extra=old)).encode())).items()
+    assert isinstance(item, Document)
+    assert item.text == "new"
 
 
 def test_missing_file_is_an_input_error(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ import xxhash
 
 import data_prep.spill
 from data_prep.documents import Document
-from data_prep.shards import BATCH_BYTES, write_partitions
+from data_prep.exclusion import Exclusion
+from data_prep.shards import BATCH_BYTES, PartitionOptions, read_sources, write_partition
 from data_prep.source_table import resolve_aliases
-from data_prep.spill import Spill
+from data_prep.spill import SpillOptions, spill_file, write_spill
+from data_prep.spool import Spooled
 from data_prep.tokenize import TokenizedDocument, tokenize_document
 from nulls_dist.data.format import TokenizerRecord, document_schema, partition_file
+from nulls_dist.durable import FileRecord
 from nulls_dist.errors import InputError
 from nulls_dist.routing.router import NUM_BUCKETS, buckets_of
 from nulls_dist.sources import source_id_of
@@ -47,27 +50,52 @@ def tokenized(key: str, doc_index: int, text: str) -> TokenizedDocument:
         rev_id=100 + doc_index,
         url=f"u/{key}",
     )
-    return tokenize_document(document, CharacterTokenizer(), RECORD)
+    spooled = Spooled(document, xxhash.xxh3_128_digest(text.encode()), len(text.encode()))
+    return tokenize_document(spooled, CharacterTokenizer(), RECORD)
 
 
-def build(root: Path, documents: list[TokenizedDocument], num_partitions: int = 4):
-    root.mkdir(exist_ok=True)
-    spill = Spill(
-        root / "spill",
+def build(
+    root: Path,
+    documents: list[TokenizedDocument],
+    num_partitions: int = 4,
+    *,
+    num_files: int = 2,
+    shares_sources: bool = False,
+):
+    """Partitions and sources of documents that were spilled to some files."""
+    for name in ("spill", "sources", "partitions"):
+        (root / name).mkdir(parents=True)
+    spill = SpillOptions(
+        root=root,
+        folder=root / "spill",
         corpus="c",
         router_seed=7,
         num_partitions=num_partitions,
-        token_type="uint16",
+        tokenizer=RECORD,
+        exclusion=Exclusion(),
     )
-    spill.add_all(documents)
-    return write_partitions(
-        spill,
-        root,
+    numbered = list(enumerate(documents))
+    for number in range(num_files):
+        part = numbered[
+            number * len(numbered) // num_files : (number + 1) * len(numbered) // num_files
+        ]
+        write_spill(spill_file(spill.folder, number), part, spill)
+    options = PartitionOptions(
+        root=root,
+        spill=spill.folder,
+        num_spill_files=num_files,
+        sources=root / "sources",
         num_partitions=num_partitions,
         token_type="uint16",
         tokenizer_sha256=RECORD.sha256,
         router_seed=7,
+        shares_sources=shares_sources,
     )
+    records = [
+        FileRecord(**write_partition(partition, options=options))
+        for partition in range(num_partitions)
+    ]
+    return records, read_sources(options)
 
 
 def read(root: Path, partition: int) -> list[dict]:
@@ -190,3 +218,24 @@ def test_sources_are_numbered_in_reading_order(tmp_path: Path) -> None:
     _, sources = build(tmp_path, [*documents, tokenized("z", 1, "again")])
     places = {row["source_key"]: row["index"] for row in sources.to_pylist()}
     assert places == {"z": 0, "a": 1, "m": 2, "b": 3}
+
+
+def test_documents_of_shared_sources_are_numbered_in_reading_order(tmp_path: Path) -> None:
+    keys = ["b", "a", "b", "a", "b"]
+    documents = [tokenized(key, 0, f"{number}") for number, key in enumerate(keys)]
+    build(tmp_path, documents, num_partitions=1, num_files=3, shares_sources=True)
+    found = [
+        (row["source_id"], row["doc_index"], chr(row["tokens"][0])) for row in read(tmp_path, 0)
+    ]
+    expected = [("b", 0, "0"), ("b", 1, "2"), ("b", 2, "4"), ("a", 0, "1"), ("a", 1, "3")]
+    assert found == sorted((source_id_of("c", key), *rest) for key, *rest in expected)
+
+
+def test_the_division_into_spill_files_does_not_show(tmp_path: Path) -> None:
+    documents = [tokenized(str(key), 0, f"text {key}") for key in range(30)]
+    one, many = (
+        build(tmp_path / "1", documents, num_files=1),
+        build(tmp_path / "9", documents, num_files=9),
+    )
+    assert one[0] == many[0]
+    assert one[1].equals(many[1])

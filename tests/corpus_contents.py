@@ -1,0 +1,34 @@
+"""What a corpus holds, read back through its manifest, its source table and its tokenizer."""
+
+from pathlib import Path
+
+from nulls_dist.data.corpus import Corpus
+from nulls_dist.data.source_table import SourceTable
+from nulls_dist.data.tokenizer import load_tokenizer
+from nulls_dist.durable import sha256_file
+
+
+def read_texts(root: Path) -> dict[str, list[str]]:
+    """Return the texts of each source, by its key, in the order of their numbers."""
+    corpus = Corpus(root)
+    tokenizer = load_tokenizer(root, corpus.manifest.tokenizer)
+    table = SourceTable(root / "sources.parquet").table
+    keys = dict(zip(table["source_id"].to_pylist(), table["source_key"].to_pylist(), strict=True))
+    texts: dict[str, list[str]] = {}
+    for number, source_id in enumerate(corpus.source_ids):
+        text = tokenizer.decode(corpus.tokens(number)[:-1].tolist())
+        texts.setdefault(keys[int(source_id)], []).append(text)
+    return texts
+
+
+def read_source_rows(root: Path) -> dict[str, dict]:
+    """Return the rows of the source table by key."""
+    rows = SourceTable(root / "sources.parquet").table.to_pylist()
+    return {row["source_key"]: row for row in rows}
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Return the checksum of every file below a folder."""
+    return {
+        str(path.relative_to(root)): sha256_file(path) for path in root.rglob("*") if path.is_file()
+    }
