@@ -91,7 +91,7 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
     train.add_argument("--rounds", type=positive_int, default=3, help="default 3")
     head = names.add_parser("head", help="the loss by chunks, against whole logits (minutes)")
     head.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
-    head.add_argument("--tokens", type=positive_int, default=2048, help="default 2048")
+    head.add_argument("--tokens", type=positive_int, default=4096, help="default 4096")
     head.add_argument("--rounds", type=positive_int, default=3, help="default 3")
     loader = names.add_parser("loader", help="tokens per second from disk to microbatches")
     loader.add_argument("--preset", default="nulls_1b", help="default nulls_1b")

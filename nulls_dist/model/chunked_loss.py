@@ -10,6 +10,7 @@ linear cross-entropy (arXiv 2410.10989, section 3.2). torch's own `functional.li
 (2.13) rounds the loss of bf16 inputs to bf16.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,7 +56,7 @@ def chunked_cross_entropy(
         weight: (V, D) of the output layer, same dtype.
         targets: (T,) int64.
         mask: (T,) float32, weight of each target in the sum.
-        chunk_tokens: C.
+        chunk_tokens: C, at most.
 
     Returns:
         () float32 nats. Its gradient can be taken once.
@@ -81,20 +82,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         needs_gradients: bool,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        gradients = None
         if needs_gradients:
-            grad_hidden = torch.empty_like(hidden)
-            grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+            gradients = torch.empty_like(hidden), torch.zeros_like(weight, dtype=torch.float32)
+            ctx.save_for_backward(*gradients)
         for chunk in _chunks(len(hidden), chunk_tokens):
-            logits = (hidden[chunk] @ weight.T).float()
-            normalizers = logits.logsumexp(-1, keepdim=True)
-            chosen = logits.gather(-1, targets[chunk, None])
-            total += ((normalizers - chosen).squeeze(-1) * mask[chunk]).sum()
-            if needs_gradients:
-                errors = _errors(logits, normalizers, targets[chunk], mask[chunk]).to(hidden.dtype)
-                grad_hidden[chunk] = errors @ weight
-                _add_product(grad_weight, errors.T, hidden[chunk])
-        if needs_gradients:
-            ctx.save_for_backward(grad_hidden, grad_weight)
+            # In a function, so that its logits are gone before the next ones are made.
+            total += _run_chunk(hidden, weight, targets, mask, chunk, gradients)
         return total
 
     @staticmethod
@@ -107,15 +101,33 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return grad_hidden.mul_(grad), scaled, None, None, None, None
 
 
-def _chunks(num_tokens: int, size: int) -> Iterator[slice]:
+def _chunks(num_tokens: int, largest: int) -> Iterator[slice]:
+    """Cut the tokens evenly: products with few rows are slower and less exact."""
+    size = math.ceil(num_tokens / math.ceil(num_tokens / largest))
     return (slice(begin, begin + size) for begin in range(0, num_tokens, size))
 
 
-def _errors(logits: Tensor, normalizers: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Return d loss / d logits = (softmax - onehot(target)) * mask, in place of the logits."""
-    errors = logits.sub_(normalizers).exp_()
-    errors.scatter_add_(-1, targets[:, None], -errors.new_ones(len(errors), 1))
-    return errors.mul_(mask[:, None])
+def _run_chunk(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    mask: Tensor,
+    chunk: slice,
+    gradients: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """Return the loss of a chunk and, where they are wanted, fill in and add up its gradients."""
+    logits = (hidden[chunk] @ weight.T).float()
+    normalizers = logits.logsumexp(-1, keepdim=True)
+    chosen = logits.gather(-1, targets[chunk, None])
+    if gradients is not None:
+        grad_hidden, grad_weight = gradients
+        # d loss / d logits = (softmax - onehot(target)) * mask, in place of the logits
+        errors = logits.sub_(normalizers).exp_()
+        errors.scatter_add_(-1, targets[chunk, None], -torch.ones_like(chosen))
+        errors = errors.mul_(mask[chunk, None]).to(hidden.dtype)
+        grad_hidden[chunk] = errors @ weight
+        _add_product(grad_weight, errors.T, hidden[chunk])
+    return ((normalizers - chosen).squeeze(-1) * mask[chunk]).sum()
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
