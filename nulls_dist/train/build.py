@@ -10,6 +10,7 @@ from nulls_dist.checkpoint.format import RUN_FILE
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.durable import read_json
 from nulls_dist.model.gpt import build_model, initialize
 from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups
@@ -18,7 +19,7 @@ from nulls_dist.train.engine import build_engine
 from nulls_dist.train.inputs import training_batches
 from nulls_dist.train.life_log import life_of
 from nulls_dist.train.loop import fit
-from nulls_dist.train.provenance import describe_run
+from nulls_dist.train.provenance import changed_settings, describe_run
 from nulls_dist.train.run import Run, assemble_run
 from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.signals import StopRequest
@@ -95,3 +96,7 @@ def _announce(run: Run, checkpoint: Checkpoint | None) -> None:
         run.config.model.context_length,
         run.config.train.dtype,
     )
+    if checkpoint is not None:
+        saved = read_json(checkpoint.path(RUN_FILE))["config"]
+        for name, (before, now) in changed_settings(saved, run.config.to_dict()).items():
+            logger.warning("%s was %s and is %s from here on", name, before, now)

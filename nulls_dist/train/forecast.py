@@ -131,12 +131,15 @@ def check_fits(forecast: dict[str, Any]) -> None:
         if variant["peak"] <= gpu["memory_bytes"]
     ]
     train, degrees = forecast["config"]["train"], forecast["topology"]
+    remedies = [f"lower train.micro_batch_rows ({train['micro_batch_rows']})"]
+    if degrees["tp"] > 1:
+        remedies.append(f"lower parallel.tp ({degrees['tp']}), which sinks do not share")
+    world_size = degrees["dp"] * degrees["tp"]
     raise RefusedError(
         f"--gpu: a rank needs {peak / 1e9:.1f} GB, above the "
         f"{gpu['memory_bytes'] / 1e9:.1f} GB of {gpu['name']}; fits: "
-        f"{', '.join(fitting) or 'no variant'}. Otherwise lower train.micro_batch_rows "
-        f"({train['micro_batch_rows']}), or raise parallel.ep ({degrees['ep']}) and the world size "
-        f"({degrees['dp'] * degrees['tp']})"
+        f"{', '.join(fitting) or 'no variant'}. Otherwise {', '.join(remedies)}, or raise "
+        f"parallel.ep ({degrees['ep']}) and the world size ({world_size})"
     )
 
 

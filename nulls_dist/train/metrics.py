@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nulls_dist import durable
 from nulls_dist.train.hooks import Hook, StepEvent
@@ -50,11 +50,17 @@ def _step_of(line: str) -> float:
         return float("inf")  # the torn last line of a life that was killed
 
 
+_SILENCE_S: Final = 60.0
+
+
 class ProgressLine(Hook):
-    """One line on stderr: rewritten on a terminal, printed now and then elsewhere."""
+    """One line on stderr: rewritten on a terminal, elsewhere printed now and then.
+
+    That is about `lines` times, and where steps are slow or many at least once a minute.
+    """
 
     def __init__(self, *, steps: int, first_step: int, lines: int = 10) -> None:
-        """Report about `lines` times where stderr is not a terminal."""
+        """Begin to count."""
         self._steps = steps
         self._first_step = first_step
         self._every = max(1, steps // lines)
@@ -65,10 +71,11 @@ class ProgressLine(Hook):
     def after_step(self, event: StepEvent) -> None:
         """Show a step's metrics."""
         metrics, step = event.metrics, event.step
-        if not (self._terminal or step % self._every == 0 or event.is_last):
-            return
         now, tokens = time.monotonic(), metrics["train/tokens"]
         since, before = self._shown
+        is_due = step % self._every == 0 or event.is_last or now - since > _SILENCE_S
+        if not (self._terminal or is_due):
+            return
         self._shown = (now, tokens)
         rate = (tokens - before) / (now - since) if before else metrics["perf/tokens_per_s"]
         elapsed = now - self._start

@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,22 @@ def package_versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }
+
+
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Return the fields of a configuration that differ: dotted name -> value before and now.
+
+    A field that one of them lacks was added or removed by another version and is left out.
+    """
+    changed: dict[str, tuple[Any, Any]] = {}
+    for key in before.keys() & now.keys():
+        if isinstance(now[key], dict):
+            changed |= changed_settings(before[key], now[key], f"{prefix}{key}.")
+        elif before[key] != now[key]:
+            changed[prefix + key] = (before[key], now[key])
+    return dict(sorted(changed.items()))
 
 
 @cache
