@@ -17,11 +17,11 @@ MAX_REREAD: Final = 5_000_000
 """Most characters between markup that is never closed and the end of the page, added up."""
 
 _MARK: Final = re.compile(
-    r"<!--|<(/?)([a-z][a-z0-9]*)[^<>]*(>?)"
+    r"<!--|<(/?)([a-z][a-z0-9]*)(?=[\s/>])[^<>{}\[\]]*(>?)|>"
     r"|\{\{|\}\}|\[\[|\]\]|^[ :]*\{\||^ *\|\}(?!\}(?!\}))|\[(?=//|[a-z+]{2,12}:)|\]",
     re.I | re.M,
 )
-_CLOSED: Final = {"}}": "{{", "]]": "[[", "|}": "{|", "]": "["}
+_CLOSED: Final = {"}}": "{{", "]]": "[[", "|}": "{|", "]": "[", ">": "<"}
 _NESTING: Final = ("{{", "[[", "{|")
 _NEVER_CLOSED: Final = ""
 _SINGLE_TAGS: Final = frozenset(
@@ -75,13 +75,17 @@ def _read_marks(markup: str) -> Iterator[tuple[str, bool, int]]:
             yield _CLOSED.get(text, text), text in _CLOSED, place
             continue
         name = mark[2].lower() if mark[2] else "!--"
-        if mark[3] == "" or name in missing:
+        if mark[1]:
+            yield name, True, place
+        elif name in missing:
             yield _NEVER_CLOSED, False, place
-        elif name in _OPAQUE and not mark[1] and text[-2:] != "/>":
+        elif name in _OPAQUE and text[-2:] != "/>":
             if end := _OPAQUE[name].search(markup, mark.end()):
                 end_of_opaque = end.start()
             else:
                 missing.add(name)
                 yield _NEVER_CLOSED, False, place
         elif text[-2:] != "/>" and name not in _SINGLE_TAGS:
-            yield name, mark[1] == "/", place
+            yield name, False, place
+        if mark[3] == "":  # its attributes hold other marks
+            yield "<", False, place
