@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("data_prep.build")
 
 _GENERATED: Final = "generated"
-_CLEANERS: Final = ("nulls",)
+_CLEANERS: Final = ("nulls", "hf")
 _EXAMPLES: Final = (
     "python -m data_prep.build --input generated --format generated --out encyclopedia \\",
     "    --tokenizer train:bpe:8000 --articles 300",

@@ -4,22 +4,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from data_prep.cleaners import WikitextCleaner
 from data_prep.documents import Item
 from data_prep.extract import Cleaner, keep_text
 from data_prep.generated.encyclopedia import EncyclopediaSpec, build_encyclopedia, read_documents
 from data_prep.generated.probes import write_facts
 from data_prep.mediawiki import Dump
-from data_prep.wikitext import CLEANER_VERSION, HiddenPrefixes, NullsCleaner
+from data_prep.wikitext import LinkPrefixes
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import InputError
 from nulls_dist.sources import source_id_of
-
-CLEANERS: Final[dict[str, tuple[Callable[[HiddenPrefixes], Cleaner], str]]] = {
-    "nulls": (lambda hidden: NullsCleaner(hidden=hidden), CLEANER_VERSION),
-}
-"""Cleaner by its name on the command line: how to make it for a wiki, and its version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +54,7 @@ def open_wikipedia(path: Path, *, name: str | None, cleaner: str) -> Reader:
     Args:
         path: the dump, bz2 or plain.
         name: name of the corpus; None takes the dump's <dbname>.
-        cleaner: a key of `CLEANERS`.
+        cleaner: a key of `data_prep.cleaners.CLEANERS`.
 
     Raises:
         InputError: the file is not a dump, or there is no name.
@@ -70,12 +66,13 @@ def open_wikipedia(path: Path, *, name: str | None, cleaner: str) -> Reader:
             f"{path}: the dump has no <dbname>, and the corpus's name is part of every source id: "
             "give one with --name"
         )
-    make_cleaner, version = CLEANERS[cleaner]
+    prefixes = LinkPrefixes.of_namespaces(dump.site.namespaces)
+    clean = WikitextCleaner(name=cleaner, prefixes=prefixes)
     return Reader(
         corpus=corpus,
         items=dump.items(),
-        cleaner=make_cleaner(HiddenPrefixes.of_namespaces(dump.site.namespaces)),
-        cleaner_version=version,
+        cleaner=clean,
+        cleaner_version=clean.version,
         origin={
             "format": "wikipedia",
             "file": path.name,

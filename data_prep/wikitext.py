@@ -1,4 +1,4 @@
-"""From wiki markup to plain text: one walk over the parsed page.
+"""From wiki markup to plain text: one pass over the tokens of a page.
 
 Links become their labels, inline templates the text they stand for (`wikitext_templates`), lists
 lines with a dash, math its LaTeX source. References, tables, media, galleries, navigation and the
@@ -7,17 +7,14 @@ the markup alone: no clock, no network, no template pages.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from mwparserfromhell.parser import tokens
 
-from data_prep.documents import Document, Quarantined
 from data_prep.wikitext_finish import drop_controls, finish
-from data_prep.wikitext_limits import find_excess
 from data_prep.wikitext_render import Renderer, Tokens, skip_to, tokenize
 
-CLEANER_VERSION: Final = "nulls-1"
 _HEADING: Final = frozenset({tokens.HeadingStart})
 _END_SECTIONS: Final = frozenset(
     {
@@ -33,40 +30,34 @@ _END_SECTIONS: Final = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HiddenPrefixes:
-    """Namespaces whose links show nothing, or a picture: in English and in the wiki's language."""
+class LinkPrefixes:
+    """Namespaces whose links show no text, in lower case: in English and in the wiki's language."""
 
-    names: frozenset[str] = frozenset({"file", "image", "media", "category"})
+    media: frozenset[str] = frozenset({"file", "image", "media"})
+    category: frozenset[str] = frozenset({"category"})
 
     @classmethod
-    def of_namespaces(cls, namespaces: Mapping[int, str]) -> "HiddenPrefixes":
+    def of_namespaces(cls, namespaces: Mapping[int, str]) -> "LinkPrefixes":
         """Return the prefixes of a wiki: its media (-2), file (6) and category (14) namespaces."""
-        local = {namespaces[key].casefold() for key in (-2, 6, 14) if key in namespaces}
-        return cls(names=cls().names | local)
+        local = {key: frozenset({name.casefold()}) for key, name in namespaces.items()}
+        nothing = frozenset[str]()
+        return cls(
+            media=cls().media | local.get(-2, nothing) | local.get(6, nothing),
+            category=cls().category | local.get(14, nothing),
+        )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NullsCleaner:
-    """Cleans pages; picklable, so that worker processes can have it."""
-
-    hidden: HiddenPrefixes = HiddenPrefixes()
-
-    def __call__(self, document: Document) -> Document | Quarantined:
-        """Return the page as text, or quarantined where its markup breaks a limit."""
-        reason = find_excess(document.text)
-        if reason is not None:
-            return Quarantined(source_key=document.source_key, title=document.title, reason=reason)
-        return replace(document, text=clean_wikitext(document.text, self.hidden))
-
-
-def clean_wikitext(markup: str, hidden: HiddenPrefixes | None = None) -> str:
+def clean_wikitext(markup: str, prefixes: LinkPrefixes) -> str:
     """Return the text of a page.
 
     Args:
         markup: wikitext within the limits of `find_excess`.
-        hidden: link prefixes that show nothing; the English ones by default.
+        prefixes: of links that show nothing.
+
+    Raises:
+        ParserError: the parser cannot read the page.
     """
-    renderer = Renderer((hidden or HiddenPrefixes()).names)
+    renderer = Renderer(prefixes.media | prefixes.category)
     return "\n\n".join(_join_sections(_read_sections(tokenize(drop_controls(markup)), renderer)))
 
 

@@ -28,7 +28,7 @@ _SINGLE_TAGS: Final = frozenset(
     {"br", "hr", "wbr", "li", "dd", "dt", "td", "th", "tr", "img", "meta", "link"}
 )
 _OPAQUE: Final = {
-    name: re.compile(f"</{name}", re.I)
+    name: re.compile(f"</{name}>", re.I)
     for name in (
         *("categorytree", "ce", "chem", "gallery", "graph", "hiero", "imagemap", "inputbox"),
         *("math", "nowiki", "pre", "score", "section", "source", "syntaxhighlight"),

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from html.entities import name2codepoint
 from typing import Any, Final
 
-from mwparserfromhell.parser import CTokenizer, tokens
+# CTokenizer is there, but not in the module's __all__; None where it was not compiled.
+from mwparserfromhell.parser import CTokenizer, tokens  # type: ignore[attr-defined]
+from mwparserfromhell.parser.tokenizer import Tokenizer
 
+from data_prep.wikitext_arguments import SUBSCRIPTS, SUPERSCRIPTS, shift
 from data_prep.wikitext_finish import LEFT_OUT, protect, strip_quotes
-from data_prep.wikitext_templates import SUBSCRIPTS, SUPERSCRIPTS, find_renderer, shift
+from data_prep.wikitext_templates import find_renderer
 
 Tokens = Iterator[Any]
 
@@ -29,7 +32,7 @@ _DROPPED_TAGS: Final = frozenset(
 _BLOCK_TAGS: Final = frozenset({"p", "div", "blockquote", "center", "poem", "ul", "ol", "dl"})
 _VERBATIM_TAGS: Final = frozenset({"syntaxhighlight", "source", "pre"})
 _BULLETS: Final = {"*": "- ", "#": "- ", ":": "", ";": ""}
-_MAGIC_WORD: Final = re.compile(r"__[A-Z]{3,30}__")
+_MAGIC_WORD: Final = re.compile(r"__[^\W\da-z_]{2,30}(?:_[^\W\da-z_]{2,30}){0,3}__")
 _LANGUAGE_LINK: Final = re.compile(r"(?!(?:doi|mw|rfc|wmf):)[a-z]{2,3}(?:-[a-z]{2,8})*:|simple:")
 _MEDIA_FILE: Final = re.compile(
     r"\.(?:jpe?g|png|gif|svg|tiff?|xcf|webp|webm|ogg|oga|ogv|wav|mp3|flac|mid|pdf|djvu) *$", re.I
@@ -53,7 +56,7 @@ _END_OF_TAG: Final = frozenset({tokens.TagCloseOpen, tokens.TagCloseSelfclose})
 
 def tokenize(markup: str) -> Tokens:
     """Return the tokens of markup; quote marks stay in the text."""
-    return iter(CTokenizer().tokenize(markup, 0, True))
+    return iter((CTokenizer or Tokenizer)().tokenize(markup, 0, True))
 
 
 def skip_to(stream: Tokens, ends: frozenset[Any]) -> Any:
@@ -165,9 +168,7 @@ class Renderer:
         return "\n" if name in ("br", "hr") else _render_tag(name, content)
 
 
-def _render(
-    stream: Tokens, handlers: dict[type, Callable[[Any, Tokens], str]]
-) -> tuple[str, Any]:
+def _render(stream: Tokens, handlers: dict[type, Callable[[Any, Tokens], str]]) -> tuple[str, Any]:
     """Return the text up to the first token that opens nothing, which ends a part; and it."""
     parts: list[str] = []
     for token in stream:
