@@ -4,8 +4,11 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Final, TypeVar
+
+from nulls_dist.errors import NullsError
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -25,7 +28,8 @@ def ordered_map(
         num_workers: processes; 1 works in this process.
 
     Raises:
-        Exception: whatever `function` raised; a worker that dies raises BrokenProcessPool.
+        NullsError: a worker died.
+        Exception: whatever `function` raised.
     """
     if num_workers == 1:
         yield from map(function, inputs)
@@ -42,6 +46,11 @@ def ordered_map(
                 yield pending.popleft().result()
                 for value in islice(values, 1):
                     pending.append(pool.submit(function, value))
+        except BrokenProcessPool as error:
+            raise NullsError(
+                "a worker process died: either of the error above, or killed by the system; if it "
+                "was for lack of memory, take fewer --workers"
+            ) from error
         finally:
             for future in pending:
                 future.cancel()

@@ -28,8 +28,8 @@ _VARIANTS: Final = re.compile(r"-\{(?:([A-Z-])\|)?([^{}\n]*)\}-")
 _VARIANT: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)*:([^;]*)")
 _BLANK_LINES: Final = re.compile(r"\n{3,}")
 _STRAY_TAG: Final = re.compile(
-    r"</?(?:b|big|blockquote|br|center|code|div|font|gallery|i|li|nowiki|ol|p|ref|references|s|small"
-    r"|span|sub|sup|table|td|th|tr|tt|u|ul)\b[^<>\n]{0,200}>",
+    r"</?(?:(?P<block>blockquote|br|center|div|gallery|li|ol|p|table|td|th|tr|ul)|b|big|code|font|i"
+    r"|nowiki|ref|references|s|small|span|sub|sup|tt|u)\b[^<>\n]{0,200}>",
     re.I,
 )
 _MARKS: Final = re.compile(r"\x02(?: ?\x02)*")
@@ -50,11 +50,15 @@ def finish(text: str) -> str:
     """Return the cleaned text of a section."""
     if "-{" in text:
         text = _VARIANTS.sub(_choose_variant, text)
-    lines = (_finish_line(line) for line in _STRAY_TAG.sub("", text).split("\n"))
+    lines = (_finish_line(line) for line in _STRAY_TAG.sub(_drop_tag, text).split("\n"))
     text = "\n".join(line for line in lines if line is not None)
     text = _BLANK_LINES.sub("\n\n", text).strip().replace(_LITERAL_QUOTE, "'")
     text = text.replace(_LITERAL_LESS, "<")
     return text.replace(_LITERAL_SPACE, " ").replace(_LITERAL_TAB, "\t")
+
+
+def _drop_tag(found: re.Match[str]) -> str:
+    return "\n" if found["block"] else ""
 
 
 def _choose_variant(found: re.Match[str]) -> str:

@@ -13,6 +13,8 @@ from typing import Final
 MAX_MARKUP_BYTES: Final = 2_000_000
 MAX_DEPTH: Final = 40
 """Deepest nesting of templates, links and tables; the parser itself gives up beyond it."""
+MAX_LIST_AND_TABLE_MARKS: Final = 300_000
+"""Each may be one of the parser's costliest items, which take up to 800 bytes of memory."""
 MAX_REREAD: Final = 5_000_000
 """Most characters between markup that is never closed and the end of the page, added up."""
 
@@ -42,6 +44,8 @@ def find_excess(markup: str) -> str | None:
     """Return which limit a page breaks, or None; the time is linear in its length."""
     if len(markup.encode()) > MAX_MARKUP_BYTES:
         return f"more than {MAX_MARKUP_BYTES} bytes of markup"
+    if sum(map(markup.count, "*#:;|!")) > MAX_LIST_AND_TABLE_MARKS:
+        return f"more than {MAX_LIST_AND_TABLE_MARKS} marks of lists and tables"
     pending: list[tuple[str, int]] = []
     num_pending: Counter[str] = Counter()
     num_reread = 0

@@ -14,6 +14,7 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.durable import sha256_file
+from nulls_dist.errors import NullsError
 
 DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">
 <siteinfo><dbname>testwiki</dbname></siteinfo>
@@ -84,7 +85,7 @@ def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> No
     sources = SourceTable(tmp_path / "out" / "sources.parquet")
     rows = {row["source_key"]: row for row in sources.table.to_pylist()}
     assert corpus.manifest.corpus == "testwiki"
-    assert corpus.manifest.cleaner == "nulls-1"
+    assert corpus.manifest.cleaner == "nulls-2"
     assert corpus.num_documents == len(rows) == 79
     assert texts(tmp_path / "out")[rows["12"]["source_id"]] == "Town 12 is a town of 12 km\u00b2."
     assert rows["3"]["aliases"] == ["Redirect"]
@@ -93,6 +94,17 @@ def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> No
     assert build["skipped"] == {"not in namespace 0": 1, "no text after cleaning": 1}
     assert list(build["quarantined"].values()) == [1]
     assert build["aliases"] == {"resolved": 1, "cyclic": 0, "without_target": 0}
+
+
+def test_cleaner_of_the_users_choice_is_recorded(dump: Path, tmp_path: Path) -> None:
+    main(wikipedia(dump, tmp_path / "out", "--cleaner", "hf"))
+    corpus = Corpus(tmp_path / "out")
+    assert corpus.manifest.cleaner == "hf-1"
+    assert corpus.manifest.build["versions"]["mwparserfromhell"].startswith("0.7")
+    assert list(corpus.manifest.build["quarantined"]) == [
+        "templates, links and tables nested deeper than 40"
+    ]
+    assert "Town 12 is a town of ." in texts(tmp_path / "out").values()
 
 
 def test_generated_encyclopedia_comes_with_its_facts(tmp_path: Path) -> None:
@@ -188,6 +200,11 @@ def test_error_in_a_cleaner_names_the_page() -> None:
     with pytest.raises(ZeroDivisionError) as error:
         clean_chunk([page], cleaner=fail_on_even)
     assert "'Some Town' (key 12)" in error.value.__notes__[0]
+
+
+def test_death_of_a_worker_ends_the_build_with_an_error() -> None:
+    with pytest.raises(NullsError, match="worker process died"):
+        list(ordered_map(os._exit, [3, 3], num_workers=2))
 
 
 def test_ordered_map_reads_little_ahead_and_keeps_the_order() -> None:
