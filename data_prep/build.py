@@ -22,7 +22,7 @@ logger = logging.getLogger("data_prep.build")
 _GENERATED: Final = "generated"
 _FORMATS: Final = ("wikipedia", "jsonl", "parquet", "text", _GENERATED)
 _ROW_FORMATS: Final = ("jsonl", "parquet")
-_CLEANERS: Final = ("nulls",)
+_CLEANERS: Final = ("nulls", "hf")
 _EXAMPLES: Final = (
     "python -m data_prep.build --input generated --format generated --out encyclopedia \\",
     "    --tokenizer train:bpe:8000 --articles 300",

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -38,7 +39,8 @@ class WorkerPool:
             inputs: read only a few values ahead of what was yielded.
 
         Raises:
-            Exception: whatever `function` raised; a worker that dies raises BrokenProcessPool.
+            ChildProcessError: a worker died.
+            Exception: whatever `function` raised.
         """
         if self._num_workers == 1:
             yield from map(function, inputs)
@@ -53,6 +55,11 @@ class WorkerPool:
                 yield pending.popleft().result()
                 for value in islice(values, 1):
                     pending.append(executor.submit(function, value))
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "a worker process died: either of the error above, or killed by the system; if it "
+                "was for lack of memory, take fewer --workers"
+            ) from error
         finally:
             # Afterwards nothing works any more on what the caller may remove.
             wait([future for future in pending if not future.cancel()])

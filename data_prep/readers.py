@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from data_prep import jsonl, parquet, text_files
+from data_prep.cleaners import WikitextCleaner
 from data_prep.documents import Part, split_items
 from data_prep.extract import Cleaner, keep_text
 from data_prep.generated.encyclopedia import EncyclopediaSpec, build_encyclopedia, read_documents
@@ -16,17 +17,12 @@ from data_prep.input_files import InputFiles, find_files
 from data_prep.mediawiki import Dump
 from data_prep.multistream import find_index, list_ranges
 from data_prep.rows import Fields
-from data_prep.wikitext import CLEANER_VERSION, HiddenPrefixes, NullsCleaner
+from data_prep.wikitext import LinkPrefixes
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import InputError
 from nulls_dist.sources import source_id_of
 
 logger = logging.getLogger(__name__)
-
-CLEANERS: Final[dict[str, tuple[Callable[[HiddenPrefixes], Cleaner], str]]] = {
-    "nulls": (lambda hidden: NullsCleaner(hidden=hidden), CLEANER_VERSION),
-}
-"""Cleaner by its name on the command line: how to make it for a wiki, and its version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +67,7 @@ def open_wikipedia(path: Path, *, name: str | None, cleaner: str, index: Path | 
     Args:
         path: the dump, bz2 or plain.
         name: name of the corpus; None takes the dump's <dbname>.
-        cleaner: a key of `CLEANERS`.
+        cleaner: a key of `data_prep.cleaners.CLEANERS`.
         index: of a multistream dump; None looks beside the dump.
 
     Raises:
@@ -87,13 +83,14 @@ def open_wikipedia(path: Path, *, name: str | None, cleaner: str, index: Path | 
     index = index or find_index(path)
     if index is None:
         logger.info("no index beside %s: one process reads it, from beginning to end", path)
-    make_cleaner, version = CLEANERS[cleaner]
+    prefixes = LinkPrefixes.of_namespaces(dump.site.namespaces)
+    clean = WikitextCleaner(name=cleaner, prefixes=prefixes)
     return Reader(
         corpus=corpus,
         parts=partial(_divide_dump, dump, index),
         is_divisible=index is not None,
-        cleaner=make_cleaner(HiddenPrefixes.of_namespaces(dump.site.namespaces)),
-        cleaner_version=version,
+        cleaner=clean,
+        cleaner_version=clean.version,
         describe=lambda: {
             "format": "wikipedia",
             "file": path.name,

@@ -21,11 +21,15 @@ _CLOSING: Final = re.compile(r"(?<![ ;,:\x02])([ ;,:\x02]+)\)")
 _EMPTY: Final = re.compile(r"\((\x02?)\)")
 _BEFORE_POINT: Final = re.compile(r" ?\x02 ?(?=[.,;:!?)])")
 _SPACES: Final = re.compile("[ \t\u00a0]+")
-_BULLETS: Final = re.compile(r"^(?:- )+")
+_BULLETS: Final = re.compile(r"^(?:[-*] )+")
+_NO_CONTENT: Final = frozenset("-:;,. ")
+_TABLE_ROW: Final = re.compile(r"\{\||\||!!|!.*(?:!!|\|)")
+_VARIANTS: Final = re.compile(r"-\{(?:([A-Z-])\|)?([^{}\n]*)\}-")
+_VARIANT: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)*:([^;]*)")
 _BLANK_LINES: Final = re.compile(r"\n{3,}")
 _STRAY_TAG: Final = re.compile(
-    r"</?(?:b|big|blockquote|br|center|code|div|font|gallery|i|li|nowiki|ol|p|ref|references|s|small"
-    r"|span|sub|sup|table|td|th|tr|tt|u|ul)\b[^<>\n]{0,200}>",
+    r"</?(?:(?P<block>blockquote|br|center|div|gallery|li|ol|p|table|td|th|tr|ul)|b|big|code|font|i"
+    r"|nowiki|ref|references|s|small|span|sub|sup|tt|u)\b[^<>\n]{0,200}>",
     re.I,
 )
 _MARKS: Final = re.compile(r"\x02(?: ?\x02)*")
@@ -44,11 +48,27 @@ def protect(text: str, *, spaces: bool = False) -> str:
 
 def finish(text: str) -> str:
     """Return the cleaned text of a section."""
-    lines = (_finish_line(line) for line in _STRAY_TAG.sub("", text).split("\n"))
+    if "-{" in text:
+        text = _VARIANTS.sub(_choose_variant, text)
+    lines = (_finish_line(line) for line in _STRAY_TAG.sub(_drop_tag, text).split("\n"))
     text = "\n".join(line for line in lines if line is not None)
     text = _BLANK_LINES.sub("\n\n", text).strip().replace(_LITERAL_QUOTE, "'")
     text = text.replace(_LITERAL_LESS, "<")
     return text.replace(_LITERAL_SPACE, " ").replace(_LITERAL_TAB, "\t")
+
+
+def _drop_tag(found: re.Match[str]) -> str:
+    return "\n" if found["block"] else ""
+
+
+def _choose_variant(found: re.Match[str]) -> str:
+    """Return the first of the variants between "-{" and "}-", which convert between scripts."""
+    flag, content = found[1], found[2]
+    if flag in ("H", "T", "-"):  # a rule for the rest of the page, or its title
+        return LEFT_OUT
+    if variant := _VARIANT.match(content.strip()):
+        return variant[1].strip()
+    return found[0] if content.isascii() and not flag else content
 
 
 def _finish_line(line: str) -> str | None:
@@ -56,9 +76,9 @@ def _finish_line(line: str) -> str | None:
     line = _SPACES.sub(" ", strip_quotes(line)).strip(" ")
     if LEFT_OUT in line:
         line = _close_gaps(line)
-        if line in ("", "-"):
+        if _NO_CONTENT.issuperset(line):
             return None
-    if line.startswith(("{|", "|", "!!")):  # a row of a table that was never closed
+    if _TABLE_ROW.match(line):  # of a table that was never closed
         return None
     return _BULLETS.sub("- ", line)
 

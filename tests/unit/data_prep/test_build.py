@@ -1,5 +1,6 @@
 """Building a corpus through the command line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> No
     sources = SourceTable(tmp_path / "out" / "sources.parquet")
     rows = {row["source_key"]: row for row in sources.table.to_pylist()}
     assert corpus.manifest.corpus == "testwiki"
-    assert corpus.manifest.cleaner == "nulls-1"
+    assert corpus.manifest.cleaner == "nulls-2"
     assert corpus.num_documents == len(rows) == 79
     assert read_texts(tmp_path / "out")["12"] == ["Town 12 is a town of 12 km\u00b2."]
     assert rows["3"]["aliases"] == ["Redirect"]
@@ -76,6 +77,17 @@ def test_dump_becomes_a_corpus_that_reads_back(dump: Path, tmp_path: Path) -> No
     assert build["skipped"] == {"not in namespace 0": 1, "no text after cleaning": 1}
     assert list(build["quarantined"].values()) == [1]
     assert build["aliases"] == {"resolved": 1, "cyclic": 0, "without_target": 0}
+
+
+def test_cleaner_of_the_users_choice_is_recorded(dump: Path, tmp_path: Path) -> None:
+    main(wikipedia(dump, tmp_path / "out", "--cleaner", "hf"))
+    corpus = Corpus(tmp_path / "out")
+    assert corpus.manifest.cleaner == "hf-1"
+    assert corpus.manifest.build["versions"]["mwparserfromhell"].startswith("0.7")
+    assert list(corpus.manifest.build["quarantined"]) == [
+        "templates, links and tables nested deeper than 40"
+    ]
+    assert ["Town 12 is a town of ."] in read_texts(tmp_path / "out").values()
 
 
 def test_generated_encyclopedia_comes_with_its_facts(tmp_path: Path) -> None:
@@ -181,6 +193,11 @@ def pool():
     pool = WorkerPool(2)
     yield pool
     pool.close()
+
+
+def test_death_of_a_worker_ends_the_build_with_an_error(pool: WorkerPool) -> None:
+    with pytest.raises(ChildProcessError, match="worker process died"):
+        list(pool.map(os._exit, [3, 3]))
 
 
 def test_a_pool_reads_little_ahead_and_keeps_the_order(pool: WorkerPool) -> None:
