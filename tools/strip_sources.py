@@ -2,11 +2,19 @@
 
 import json
 import sys
-from argparse import ArgumentParser
-from collections.abc import Sequence
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nulls_dist.cli import CommandParser, run_command
+
+if TYPE_CHECKING:
+    from nulls_dist.checkpoint.store import Checkpoint
+    from nulls_dist.data.source_table import SourceTable
+    from nulls_dist.unlearn.evidence import Evidence
+    from nulls_dist.unlearn.plan import DeletionPlan
 
 
 def build_parser() -> ArgumentParser:
@@ -18,6 +26,8 @@ def build_parser() -> ArgumentParser:
             "python tools/strip_sources.py RUN/checkpoints/step-00000100 sources.txt",
             "python tools/strip_sources.py CKPT sources.txt --mode suppress --out CKPT-suppressed",
             "python tools/strip_sources.py CKPT sources.txt --dry-run --json",
+            "python tools/strip_sources.py CKPT sources.txt --request-id GDPR-17 --received "
+            "2026-01-31 --notify 'Example Ltd' --questions questions.jsonl",
         ],
     )
     parser.add_argument("checkpoint", type=Path, help="directory of the checkpoint")
@@ -36,15 +46,63 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--max-collateral",
-        type=float,
+        type=_share,
         default=0.05,
         metavar="SHARE",
         help="refuse if the average surviving source would lose more of its sinks (default: 0.05)",
     )
     parser.add_argument("--allow-unknown", action="store_true", help="skip unknown lines")
-    parser.add_argument("--dry-run", action="store_true", help="report, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, write nothing")
     parser.add_argument("--json", action="store_true", help="report as JSON")
+    _add_record_options(parser)
     return parser
+
+
+def _add_record_options(parser: ArgumentParser) -> None:
+    record = parser.add_argument_group("what the signed report says")
+    record.add_argument(
+        "--records",
+        type=Path,
+        metavar="DIR",
+        help="directory of ledger, signing key and reports (default: deletions, in the run's "
+        "directory or beside the checkpoint)",
+    )
+    record.add_argument("--request-id", default="", metavar="ID", help="name of the request")
+    record.add_argument(
+        "--received", type=_day, metavar="YYYY-MM-DD", help="day on which it was received"
+    )
+    record.add_argument("--basis", default="", metavar="TEXT", help="legal basis or policy")
+    record.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="who got the model and must be told; repeatable",
+    )
+    record.add_argument(
+        "--questions",
+        type=Path,
+        metavar="FILE",
+        help="ask the model before and after: JSON lines with source, prompt and answer, or the "
+        "facts.parquet of a generated corpus",
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} must be a share between 0 and 1, such as 0.05")
+    return share
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a day like 2026-01-31") from None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,25 +112,56 @@ def main(argv: Sequence[str]) -> None:
     from nulls_dist.checkpoint.store import Checkpoint
     from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.plan import check_budget, open_sources, plan_deletion
-    from nulls_dist.unlearn.report import build_report
+    from nulls_dist.unlearn.records import PAGE_FILE, default_records, record_deletion
+    from nulls_dist.unlearn.report import report_plan, report_result
+    from nulls_dist.unlearn.report_text import format_plan, format_result
+    from nulls_dist.unlearn.request import RequestRecord
     from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
-    from nulls_dist.unlearn.strip import default_output, write_stripped
+    from nulls_dist.unlearn.strip import default_output, stripped_checkpoint
 
+    request = RequestRecord(
+        request_id=args.request_id,
+        received=args.received,
+        basis=args.basis,
+        recipients=tuple(args.notify),
+    )
     requests = read_requests(args.sources)
     checkpoint = Checkpoint(args.checkpoint)
     table = open_sources(checkpoint)
     resolutions = resolve_requests(table, requests)
-    check_resolved(resolutions, allow_unknown=args.allow_unknown)
     grade = Grade.EXCISED if args.mode == "excise" else Grade.SUPPRESSED
     plan = plan_deletion(checkpoint, table, matched_ids(resolutions), grade)
-    written = None
-    if not args.dry_run:
-        check_budget(plan, args.max_collateral)
-        written = write_stripped(checkpoint, plan, args.out or default_output(args.checkpoint))
-    report = build_report(checkpoint, table, resolutions, plan, written)
-    print(json.dumps(report.to_dict(), indent=2) if args.json else report.to_text())
+    planned = report_plan(checkpoint, table, resolutions, plan)
+    if not args.json:
+        print(format_plan(planned))
+    elif args.dry_run:
+        print(json.dumps(planned.to_dict(), indent=2))
+    check_resolved(resolutions, allow_unknown=args.allow_unknown)
+    check_budget(plan, args.max_collateral)
     if args.dry_run:
-        check_budget(plan, args.max_collateral)  # the exit code foretells that of the real run
+        return
+    measure = _questioner(args.questions, checkpoint, table, plan) if args.questions else None
+    out = args.out or default_output(args.checkpoint)
+    with stripped_checkpoint(checkpoint, plan, out) as written:
+        evidence = measure(written.partial) if measure else None
+        now = datetime.now(UTC)
+        report = report_result(planned, checkpoint, written, request, evidence, now)
+        records = args.records or default_records(args.checkpoint)
+        report, folder = record_deletion(records, report)
+    if args.json:
+        print(json.dumps({**report.to_dict(), "record": str(folder)}, indent=2))
+    else:
+        print(f"{format_result(report)}\nreport      {folder / PAGE_FILE}")
+
+
+def _questioner(
+    path: Path, checkpoint: "Checkpoint", table: "SourceTable", plan: "DeletionPlan"
+) -> Callable[[Path], "Evidence"]:
+    """Read the questions now, so that a bad file is noticed early, and ask them later."""
+    from nulls_dist.eval.evidence import measure_evidence, read_questions
+
+    questions = read_questions(path, table)
+    return lambda after: measure_evidence(checkpoint.root, after, questions, plan.deleted, table)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The demo: an experiment, told on the terminal and as a report, and its model released."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.errors import NullsError
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.sources import NO_SOURCE
+from nulls_dist.unlearn.records import PAGE_FILE
 
 _TEXT: Final = "The birth year of"
 _SEED: Final = 0
@@ -55,7 +57,14 @@ def run_demo(size: ExperimentSize, out: Path) -> None:
             print(f"\n{format_table(tables[model])}")
     print(f"\n{export}\n")
     print("\n".join(_headlines(result, size)))
-    page = render_report(result, size, headlines=_headlines(result, size), export=export)
+    record = os.path.relpath(result.deletion["record"], out)
+    page = render_report(
+        result,
+        size,
+        headlines=_headlines(result, size),
+        export=export,
+        deletion_page=f"{record}/{PAGE_FILE}",
+    )
     durable.write_text(out / "report.html", page)
     commands.say(f"report: {out / 'report.html'}")
 

@@ -186,6 +186,7 @@ class Experiment:
         text = self._commands.python(
             *(self._commands.tool("strip_sources"), checkpoint, request, "--out", self.stripped),
             *("--max-collateral", self._size.max_collateral, "--json"),
+            *("--questions", self.corpus_dir / FACTS_FILE),
         )
         report: dict[str, Any] = json.loads(text)
         return report

@@ -56,7 +56,12 @@ def _facts(table: FactTable) -> str:
 
 
 def render_report(
-    result: ExperimentResult, size: ExperimentSize, *, headlines: Sequence[str], export: str
+    result: ExperimentResult,
+    size: ExperimentSize,
+    *,
+    headlines: Sequence[str],
+    export: str,
+    deletion_page: str,
 ) -> str:
     """Return the whole page.
 
@@ -65,6 +70,7 @@ def render_report(
         size: how much was done.
         headlines: what to say first, a sentence each.
         export: what was found when the released model was loaded, plain text.
+        deletion_page: relative address of the deletion's own report.
     """
     deleted, kept = result.deleted, result.kept
     facts_of_deleted = plot_facts(
@@ -106,7 +112,7 @@ from a rule that other articles teach.</p>
 <p class="note">Loss on a fixed sample of the training text with a source's own sinks (on), the
 backbone alone (off) and an unrelated source's sinks (placebo).</p>
 {losses}
-{_removed(result, size)}
+{_removed(result, size, deletion_page)}
 <h2>Every state of every model</h2>
 <p class="note">Share of right answers. <b>on</b>: the source's own sinks; <b>off</b>: the backbone
 alone; <b>nearest</b>: the sinks of the most similar surviving source; <b>placebo</b>: those of an
@@ -125,14 +131,15 @@ as someone who holds the weights could.</p>
 """
 
 
-def _removed(result: ExperimentResult, size: ExperimentSize) -> str:
+def _removed(result: ExperimentResult, size: ExperimentSize, page: str) -> str:
     deletion, figures = result.deletion, result.figures
     cost = deletion["collateral"]
     worst = [[entry["title"], f"{entry['share']:.1%}"] for entry in cost["worst"]]
     files = [[name] for name in deletion["rewritten"]]
     return f"""
 <h2>What was removed, and what it cost</h2>
-<p>{html.escape(deletion["statement"])}</p>
+<p>{html.escape(deletion["statement"])} The deletion has <a href="{html.escape(page)}">a report of
+its own</a>, for whoever asked for it, and an entry in a ledger.</p>
 <p>Forecast before deletion: the average kept source loses {cost["mean"]:.1%} of its sinks, the
 worst {cost["max"]:.1%} (budget of this demo: {size.max_collateral:.0%}). Found afterwards: kept
 sources lost {100 * figures["collateral found"]:.1f} percentage points of their unique facts.

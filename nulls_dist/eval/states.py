@@ -1,5 +1,6 @@
 """Whose sinks serve a text: the states in which a model is asked."""
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
@@ -52,13 +53,20 @@ def donors(
         )
     if state is State.NEAREST:
         return nearest_sources(corpus, source_ids, survivors)
-    return {source_id: _placebo(source_id, survivors) for source_id in source_ids}
+    return {source_id: unrelated_source(source_id, survivors) for source_id in source_ids}
 
 
-def _placebo(source_id: int, survivors: Sequence[int]) -> int:
-    """Draw another source by a hash of this one."""
+def unrelated_source(source_id: int, survivors: Sequence[int]) -> int:
+    """Draw another source by a hash of this one.
+
+    Args:
+        source_id: need not be among the survivors.
+        survivors: ascending ids, at least two.
+    """
     keys = hashing.key(
         np.array([source_id], dtype=np.uint64), seed=0, domain=hashing.Domain.PLACEBO
     )
-    others = [survivor for survivor in survivors if survivor != source_id]
-    return others[int(hashing.below(keys, len(others))[0])]
+    place = bisect_left(survivors, source_id)
+    survives = place < len(survivors) and survivors[place] == source_id
+    drawn = int(hashing.below(keys, len(survivors) - survives)[0])
+    return survivors[drawn + (survives and drawn >= place)]

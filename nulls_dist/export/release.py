@@ -84,7 +84,7 @@ def write_release(
     if different := set(weights.names()) ^ set(hf_names(model)):
         raise IntegrityError(f"{weights.path}: tensors without a counterpart: {sorted(different)}")
     dtype = options.dtype or weights.dtype(weights.names()[0])
-    tokenizer = _tokenizer_of(checkpoint)
+    tokenizer = tokenizer_record(checkpoint)
     tokenizer_dir = checkpoint.path(tokenizer.file).parent
     sources = SourceTable(checkpoint.path(SOURCES_FILE))
     with new_directory(out) as partial:
@@ -102,7 +102,12 @@ def write_release(
         write_json(partial / PROVENANCE_FILE, provenance)
 
 
-def _tokenizer_of(checkpoint: Checkpoint) -> TokenizerRecord:
+def tokenizer_record(checkpoint: Checkpoint) -> TokenizerRecord:
+    """Return which tokenizer a checkpoint's model was trained with.
+
+    Raises:
+        IntegrityError: the manifest holds no such record.
+    """
     try:
         return TokenizerRecord(**checkpoint.manifest.tokenizer)
     except TypeError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from nulls_dist import hashing
 from nulls_dist.hashing import U64Array
@@ -23,6 +24,7 @@ MAX_EXACT: Final = 100_000
 _SAMPLE_SEED: Final = 0
 _FINGERPRINT_SEED: Final = 0
 _NUM_WORST: Final = 10
+_NUM_RANGES: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,10 @@ class Collateral:
     """(source id, share) of those that lose most, worst first."""
     num_twins: int
     """Measured survivors whose sinks are, in every layer, exactly those of a deleted source."""
+    histogram: tuple[tuple[float, int], ...]
+    """(upper end, measured survivors) of equal ranges of shares above 0, then up to the maximum."""
+    num_untouched: int
+    """Measured survivors that lose nothing."""
     pool_zeroed: float
     """Share of all sinks that this deletion newly zeroes."""
     pool_gone: float
@@ -84,9 +90,18 @@ def measure_collateral(
         num_measured=len(measured),
         worst=tuple((int(measured[row]), float(shares[row])) for row in worst if shares[row] > 0),
         num_twins=int(is_twin.sum()),
+        histogram=_count_by_share(shares[shares > 0]),
+        num_untouched=int((shares == 0).sum()) if len(survivors) else 0,
         pool_zeroed=float(newly.mean()),
         pool_gone=float((zeroed | gone).mean()),
     )
+
+
+def _count_by_share(shares: npt.NDArray[np.float64]) -> tuple[tuple[float, int], ...]:
+    if not len(shares):
+        return ()
+    counts, ends = np.histogram(shares, bins=_NUM_RANGES, range=(0, float(shares.max())))
+    return tuple((float(end), int(count)) for end, count in zip(ends[1:], counts, strict=True))
 
 
 def _sample(survivors: U64Array) -> U64Array:

@@ -9,7 +9,7 @@ from nulls_dist.checkpoint.format import SOURCES_FILE, Grade, Tombstone
 from nulls_dist.checkpoint.shapes import check_has_sinks, model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
-from nulls_dist.errors import ConfigError, RefusedError
+from nulls_dist.errors import RefusedError
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
 from nulls_dist.routing.sink_sets import SinkMask, sinks_of
@@ -81,12 +81,13 @@ def plan_deletion(
 def check_budget(plan: DeletionPlan, max_collateral: float) -> None:
     """Refuse a deletion that costs the surviving sources too much.
 
+    Args:
+        plan: what was decided.
+        max_collateral: largest mean share of a survivor's sinks, in [0, 1].
+
     Raises:
-        ConfigError: the limit is not a share.
         RefusedError: the mean collateral is above the limit.
     """
-    if not 0 <= max_collateral <= 1:
-        raise ConfigError(f"--max-collateral ({max_collateral}) must be between 0 and 1")
     mean = plan.collateral.mean
     if mean > max_collateral:
         raise RefusedError(

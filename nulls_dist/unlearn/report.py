@@ -1,39 +1,62 @@
-"""What a deletion did, for a machine and for a person."""
+"""What a deletion does and did, for a machine; other modules tell it to people."""
 
+import platform
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
 from typing import Any, Final
 
-from nulls_dist.checkpoint.format import MANIFEST_FILE, Grade
+from nulls_dist import __version__
+from nulls_dist.checkpoint.format import MANIFEST_FILE, CheckpointManifest, Grade
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import sha256_file
+from nulls_dist.unlearn.evidence import Evidence
 from nulls_dist.unlearn.plan import DeletionPlan
+from nulls_dist.unlearn.request import RequestRecord
 from nulls_dist.unlearn.resolve import Outcome, Resolution
 from nulls_dist.unlearn.strip import WrittenCheckpoint
+from nulls_dist.unlearn.surfaces import Surface, look_at_surfaces
 
-_MAX_SHOWN: Final = 20
+FORMAT_VERSION: Final = 1
 
 STATEMENTS: Final = {
     Grade.SUPPRESSED: (
-        "SUPPRESSED: the sources are never routed again. Their weights are still in the files, so "
+        "SUPPRESSED: The sources are never routed again. Their weights are still in the files, so "
         "whoever holds the files can activate them; excise before releasing weights."
     ),
     Grade.EXCISED: (
-        "EXCISED: the sources' sinks are gone from weights and optimizer state. What other sources "
+        "EXCISED: The sources' sinks are gone from weights and optimizer state. What other sources "
         "also say, and what reached the backbone, is not."
+    ),
+}
+
+_RISKS: Final = {
+    Grade.SUPPRESSED: (
+        "The values that the sources shaped are still in every file. Anyone who holds the files "
+        "can ignore the tombstones and activate them. Do not call this erasure.",
+    ),
+    Grade.EXCISED: (
+        "What several sources say is learned by the part of the model that all share. It is not "
+        "removed with one of them, and a model trained without the deleted sources would know it "
+        "too.",
+        "Some of what only the deleted sources say may have reached the shared part. How much can "
+        "be measured with questions about them (--questions).",
+        "Copies of the text under another name were other sources to the model. They keep what "
+        "they taught it until they are deleted themselves.",
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeletionReport:
-    """The result of a deletion, or of a dry run."""
+    """The plan of a deletion and, when it is done, its result."""
 
     checkpoint: str
     output: str | None
-    """None on a dry run."""
+    """None before anything is written."""
     step: int
     grade: Grade
     statement: str
@@ -44,6 +67,8 @@ class DeletionReport:
     """Every line with its number, outcome and source."""
     num_deleted: int
     """Sources whose state changed."""
+    deleted: tuple[dict[str, Any], ...]
+    """Their ids and titles."""
     already_deleted: tuple[str, ...]
     """Requested sources that needed no change."""
     num_tombstones: int
@@ -51,86 +76,47 @@ class DeletionReport:
     collateral: dict[str, Any]
     rows_per_expert: dict[str, int]
     """Sinks excised, over all layers."""
-    rewritten: tuple[str, ...]
-    num_linked: int
-    num_values_verified: int
     input_manifest_sha256: str
-    output_manifest_sha256: str | None
+    input_files: tuple[dict[str, Any], ...]
+    """Path, size and sha256 of each, as its manifest records them."""
+    rewritten: tuple[str, ...] = ()
+    num_linked: int = 0
+    num_values_verified: int = 0
+    output_manifest_sha256: str | None = None
+    output_files: tuple[dict[str, Any], ...] = ()
+    request: dict[str, Any] | None = None
+    """The paperwork; None before anything is written, as all below."""
+    done: str | None = None
+    """UTC, ISO 8601."""
+    surfaces: tuple[dict[str, Any], ...] = ()
+    """What can hold the sources, with a verdict each."""
+    risks: tuple[str, ...] = ()
+    """What remains, in plain words."""
+    evidence: dict[str, Any] | None = None
+    versions: dict[str, str] | None = None
+    ledger: dict[str, Any] | None = None
+    """Sequence number of the entry, and the sha256 of the line before it."""
+    format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
         return asdict(self)
 
-    def to_text(self) -> str:
-        """Return the report for a person."""
-        counts = ", ".join(f"{number} {outcome}" for outcome, number in self.num_lines.items())
-        lines = [
-            f"checkpoint  {self.checkpoint} (step {self.step})",
-            f"output      {self.output or 'none: dry run'}",
-            f"lines       {counts}",
-            f"sources     {self.num_deleted} deleted now, {self.num_tombstones} in all",
-            f"grade       {self.statement}",
-        ]
-        lines += [f"already     {title}" for title in self.already_deleted[:_MAX_SHOWN]]
-        lines += self._skipped_lines()
-        if self.grade is Grade.EXCISED:
-            lines += self._collateral_lines()
-        if self.output:
-            lines.append(
-                f"files       {len(self.rewritten)} rewritten, {self.num_linked} linked; "
-                f"{self.num_values_verified} values read back and verified"
-            )
-            lines.append(f"manifest    sha256 {self.output_manifest_sha256}")
-        return "\n".join(lines)
 
-    def _skipped_lines(self) -> list[str]:
-        skipped = [line for line in self.lines if line["outcome"] == Outcome.UNKNOWN]
-        return [
-            f"skipped     line {line['line']}: {line['text']!r}: {line['detail']}"
-            for line in skipped[:_MAX_SHOWN]
-        ]
-
-    def _collateral_lines(self) -> list[str]:
-        cost = self.collateral
-        measured = "" if not cost["standard_error"] else f" +- {cost['standard_error']:.3%}"
-        lines = [
-            f"collateral  mean {cost['mean']:.3%}{measured}, p99 {cost['p99']:.3%}, max "
-            f"{cost['max']:.3%} of the sinks of {self._measured()}",
-            f"pool        {cost['pool_zeroed']:.3%} zeroed now, {cost['pool_gone']:.3%} in all",
-        ]
-        if cost["num_twins"]:
-            lines.append(
-                f"twins       {cost['num_twins']} of {cost['num_measured']} measured survivors "
-                "have exactly the sinks of a deleted one"
-            )
-        lines += [f"worst       {entry['share']:.3%} {entry['title']}" for entry in cost["worst"]]
-        return lines
-
-    def _measured(self) -> str:
-        """Say which survivors mean, p99, max, twins and worst are about."""
-        measured, survivors = self.collateral["num_measured"], self.collateral["num_survivors"]
-        if measured == survivors:
-            return f"{survivors} surviving sources"
-        return f"a survivor, measured on {measured} of {survivors} survivors"
-
-
-def build_report(
+def report_plan(
     checkpoint: Checkpoint,
     table: SourceTable,
     resolutions: Sequence[Resolution],
     plan: DeletionPlan,
-    written: WrittenCheckpoint | None,
 ) -> DeletionReport:
-    """Gather a report.
+    """Return what is known before anything is written.
 
     Args:
         checkpoint: the input.
         table: its sources.
         resolutions: every line of the request.
         plan: what was decided.
-        written: the output; None on a dry run.
     """
-    out = written.root if written else None
     counts = Counter(entry.outcome for entry in resolutions)
     collateral = asdict(plan.collateral)
     collateral["worst"] = [
@@ -139,22 +125,63 @@ def build_report(
     ]
     return DeletionReport(
         checkpoint=str(checkpoint.root),
-        output=None if out is None else str(out),
+        output=None,
         step=checkpoint.manifest.step,
         grade=plan.grade,
         statement=STATEMENTS[plan.grade],
         num_lines={outcome.value: counts[outcome] for outcome in Outcome},
         lines=tuple(_describe(entry) for entry in resolutions),
         num_deleted=len(plan.deleted),
+        deleted=tuple(
+            {"source_id": number, "title": table.title_of(number)} for number in plan.deleted
+        ),
         already_deleted=tuple(table.title_of(number) for number in plan.already),
         num_tombstones=len(plan.tombstones),
         collateral=collateral,
         rows_per_expert={str(entry.expert): entry.num_rows for entry in plan.excisions},
-        rewritten=written.rewritten if written else (),
-        num_linked=len(written.linked) if written else 0,
-        num_values_verified=written.num_values_verified if written else 0,
         input_manifest_sha256=sha256_file(checkpoint.root / MANIFEST_FILE),
-        output_manifest_sha256=None if out is None else sha256_file(out / MANIFEST_FILE),
+        input_files=_list_files(checkpoint.manifest),
+    )
+
+
+def report_result(
+    planned: DeletionReport,
+    checkpoint: Checkpoint,
+    written: WrittenCheckpoint,
+    request: RequestRecord,
+    evidence: Evidence | None,
+    now: datetime,
+) -> DeletionReport:
+    """Add what is known when the output is written.
+
+    Args:
+        planned: what `report_plan` returned.
+        checkpoint: the input.
+        written: the output.
+        request: the paperwork.
+        evidence: answers before and after, where they were asked for.
+        now: aware; when the deletion was done.
+    """
+    source_ids = [entry["source_id"] for entry in planned.deleted]
+    surfaces = look_at_surfaces(checkpoint, source_ids, planned.grade)
+    return replace(
+        planned,
+        output=str(written.root),
+        rewritten=written.rewritten,
+        num_linked=len(written.linked),
+        num_values_verified=written.num_values_verified,
+        output_manifest_sha256=written.manifest_sha256,
+        output_files=_list_files(written.manifest),
+        request=_describe_request(request),
+        done=now.isoformat(timespec="seconds"),
+        surfaces=tuple(_describe_surface(surface) for surface in surfaces),
+        risks=_RISKS[planned.grade],
+        evidence=None if evidence is None else evidence.to_dict(),
+        versions={
+            "nulls-dist": __version__,
+            "python": platform.python_version(),
+            "torch": version("torch"),
+        },
     )
 
 
@@ -167,3 +194,25 @@ def _describe(resolution: Resolution) -> dict[str, Any]:
         "title": resolution.title,
         "detail": resolution.detail,
     }
+
+
+def _describe_request(request: RequestRecord) -> dict[str, Any]:
+    received, due = request.received, request.due
+    return {
+        "request_id": request.request_id,
+        "received": received and received.isoformat(),
+        "due": due and due.isoformat(),
+        "basis": request.basis,
+        "recipients": list(request.recipients),
+    }
+
+
+def _describe_surface(surface: Surface) -> dict[str, str]:
+    return {"name": surface.name, "verdict": surface.verdict.value, "detail": surface.detail}
+
+
+def _list_files(manifest: CheckpointManifest) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"path": record.path, "num_bytes": record.num_bytes, "sha256": record.sha256}
+        for record in manifest.files
+    )

@@ -6,10 +6,17 @@ rewritten, all others are hard-linked.
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nulls_dist.checkpoint.format import MANIFEST_FILE, expert_of_file, sink_weights_file
+from nulls_dist.checkpoint.format import (
+    MANIFEST_FILE,
+    CheckpointManifest,
+    expert_of_file,
+    sink_weights_file,
+)
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.durable import (
     FileRecord,
@@ -18,6 +25,7 @@ from nulls_dist.durable import (
     link_or_copy,
     new_directory,
     record_file,
+    sha256_file,
     write_json,
 )
 from nulls_dist.errors import IntegrityError
@@ -39,6 +47,11 @@ class WrittenCheckpoint:
     """What was written and verified."""
 
     root: Path
+    """Where it appears."""
+    partial: Path
+    """Where it lies until then, complete."""
+    manifest: CheckpointManifest
+    manifest_sha256: str
     rewritten: tuple[str, ...]
     linked: tuple[str, ...]
     num_values_verified: int
@@ -59,30 +72,54 @@ def write_stripped(checkpoint: Checkpoint, plan: DeletionPlan, out: Path) -> Wri
         IntegrityError: a file of the input is damaged, or the output does not verify.
         LockedError: another process is writing `out`.
     """
+    with stripped_checkpoint(checkpoint, plan, out) as written:
+        return written
+
+
+@contextmanager
+def stripped_checkpoint(
+    checkpoint: Checkpoint, plan: DeletionPlan, out: Path
+) -> Iterator[WrittenCheckpoint]:
+    """Write as `write_stripped` does, but publish the output when the block ends without an error.
+
+    So what must exist before the output does, such as its report, is written inside the block.
+    """
     check_outside(out, checkpoint.root)
+    with new_directory(out) as partial:
+        yield _fill(checkpoint, plan, out, partial)
+
+
+def _fill(
+    checkpoint: Checkpoint, plan: DeletionPlan, out: Path, partial: Path
+) -> WrittenCheckpoint:
     by_expert: dict[int | None, Excision] = {entry.expert: entry for entry in plan.excisions}
     records: list[FileRecord] = []
     rewritten: list[str] = []
     linked: list[str] = []
     num_values = 0
-    with new_directory(out) as partial:
-        for old in checkpoint.manifest.files:
-            excision = by_expert.get(expert_of_file(old.path))
-            if excision is None:
-                link_or_copy(find_file(checkpoint.root, old), partial / old.path)
-                records.append(old)
-                linked.append(old.path)
-            else:
-                num_values += _rewrite(checkpoint, old.path, partial, excision)
-                records.append(record_file(partial, old.path))
-                rewritten.append(old.path)
-        missing = {sink_weights_file(entry.expert) for entry in plan.excisions} - set(rewritten)
-        if missing:
-            raise IntegrityError(f"{checkpoint.root}: manifest lists no {', '.join(missing)}")
-        manifest = replace(checkpoint.manifest, tombstones=plan.tombstones, files=tuple(records))
-        write_json(partial / MANIFEST_FILE, manifest.to_dict())
+    for old in checkpoint.manifest.files:
+        excision = by_expert.get(expert_of_file(old.path))
+        if excision is None:
+            link_or_copy(find_file(checkpoint.root, old), partial / old.path)
+            records.append(old)
+            linked.append(old.path)
+        else:
+            num_values += _rewrite(checkpoint, old.path, partial, excision)
+            records.append(record_file(partial, old.path))
+            rewritten.append(old.path)
+    missing = {sink_weights_file(entry.expert) for entry in plan.excisions} - set(rewritten)
+    if missing:
+        raise IntegrityError(f"{checkpoint.root}: manifest lists no {', '.join(missing)}")
+    manifest = replace(checkpoint.manifest, tombstones=plan.tombstones, files=tuple(records))
+    write_json(partial / MANIFEST_FILE, manifest.to_dict())
     return WrittenCheckpoint(
-        root=out, rewritten=tuple(rewritten), linked=tuple(linked), num_values_verified=num_values
+        root=out,
+        partial=partial,
+        manifest=manifest,
+        manifest_sha256=sha256_file(partial / MANIFEST_FILE),
+        rewritten=tuple(rewritten),
+        linked=tuple(linked),
+        num_values_verified=num_values,
     )
 
 

@@ -56,7 +56,7 @@ def test_report_on_stdout_says_what_was_done(checkpoint, request_file, tmp_path,
     assert durable.sha256_file(out / "manifest.json") in text
     assert strip_tool(out, sources, "--out", tmp_path / "again", "--allow-unknown") == 0
     text = capsys.readouterr().out
-    assert "0 deleted now, 1 in all" in text
+    assert "0 to delete now, 1 in all" in text
     assert "already     Title 03" in text
 
 
@@ -98,7 +98,7 @@ def test_suppression_is_never_called_erasure(checkpoint, request_file, tmp_path,
 def test_output_lies_beside_the_checkpoint_by_default(request_file, tmp_path):
     root = build_checkpoint(tmp_path / "run" / "step-00000100")
     assert strip_tool(root, request_file("Title 03\n"), "--mode", "suppress") == 0
-    assert contents(tmp_path / "run") == ["step-00000100", "step-00000100-stripped"]
+    assert contents(tmp_path / "run") == ["deletions", "step-00000100", "step-00000100-stripped"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,10 @@ def test_output_lies_beside_the_checkpoint_by_default(request_file, tmp_path):
     [
         ("Title 03\n", [], 6, "--max-collateral"),
         ("Title 03\n", ["--max-collateral", "2"], 2, "between 0 and 1"),
+        ("Title 03\n", ["--max-collateral", "nan"], 2, "between 0 and 1"),
+        ("Title 03\n", ["--received", "31.1.2026"], 2, "a day like 2026-01-31"),
+        ("Title 03\n", ["--request-id", "../up"], 2, "letters, digits"),
+        ("Title 03\n", ["--max-collateral", "1", "--questions", "none"], 3, "none is not a file"),
         ("Title 03\nTitle 99\n", ["--max-collateral", "1"], 4, "line 2: 'Title 99' is unknown"),
         ("\n", [], 3, "names no source"),
     ],
@@ -114,12 +118,22 @@ def test_refusal_has_its_exit_code_and_leaves_nothing(
     checkpoint, request_file, tmp_path, capsys, text, options, code, message
 ):
     sources = request_file(text)
-    assert strip_tool(checkpoint, sources, "--out", tmp_path / "out", *options) == code
+    options = [*options, "--records", tmp_path / "records"]
+    try:
+        found = strip_tool(checkpoint, sources, "--out", tmp_path / "out", "--json", *options)
+    except SystemExit as exit_of_parser:
+        found = exit_of_parser.code
+    assert found == code
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
     assert contents(tmp_path) == ["sources.txt"]
-    assert contents(checkpoint.parent) == [checkpoint.name]
+
+
+def test_the_plan_is_printed_before_a_refusal(checkpoint, request_file, tmp_path, capsys):
+    sources = request_file("Title 03\n")
+    assert strip_tool(checkpoint, sources, "--out", tmp_path / "out") == 6
+    assert "sources     1 to delete now, 1 in all" in capsys.readouterr().out
 
 
 def test_what_is_no_checkpoint_is_bad_input(request_file, tmp_path, capsys):

@@ -1,0 +1,69 @@
+"""A deletion told on the terminal: what it would do, then what was done."""
+
+from typing import Final
+
+from nulls_dist.checkpoint.format import Grade
+from nulls_dist.unlearn.report import DeletionReport
+from nulls_dist.unlearn.resolve import Outcome
+
+_MAX_SHOWN: Final = 20
+
+
+def format_plan(report: DeletionReport) -> str:
+    """Return what a deletion would do."""
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in report.num_lines.items())
+    lines = [
+        f"checkpoint  {report.checkpoint} (step {report.step})",
+        f"lines       {counts}",
+        f"sources     {report.num_deleted} to delete now, {report.num_tombstones} in all",
+        f"grade       {report.statement}",
+    ]
+    lines += [f"already     {title}" for title in report.already_deleted[:_MAX_SHOWN]]
+    skipped = [line for line in report.lines if line["outcome"] == Outcome.UNKNOWN]
+    lines += [
+        f"skipped     line {line['line']}: {line['text']!r}: {line['detail']}"
+        for line in skipped[:_MAX_SHOWN]
+    ]
+    if report.grade is Grade.EXCISED:
+        lines += _collateral_lines(report)
+    return "\n".join(lines)
+
+
+def format_result(report: DeletionReport) -> str:
+    """Return what was done."""
+    lines = [
+        f"output      {report.output}",
+        f"files       {len(report.rewritten)} rewritten, {report.num_linked} linked; "
+        f"{report.num_values_verified} values read back and verified",
+        f"manifest    sha256 {report.output_manifest_sha256}",
+    ]
+    if report.evidence is not None:
+        verdicts = report.evidence["verdicts"].items()
+        told = ", ".join(f"{number} {verdict}" for verdict, number in verdicts)
+        lines.append(f"evidence    {told}; {report.evidence['num_unasked']} not asked about")
+    return "\n".join(lines)
+
+
+def _collateral_lines(report: DeletionReport) -> list[str]:
+    cost = report.collateral
+    measured = "" if not cost["standard_error"] else f" +- {cost['standard_error']:.3%}"
+    lines = [
+        f"collateral  mean {cost['mean']:.3%}{measured}, p99 {cost['p99']:.3%}, max "
+        f"{cost['max']:.3%} of the sinks of {_measured(report)}",
+        f"pool        {cost['pool_zeroed']:.3%} zeroed now, {cost['pool_gone']:.3%} in all",
+    ]
+    if cost["num_twins"]:
+        lines.append(
+            f"twins       {cost['num_twins']} of {cost['num_measured']} measured survivors "
+            "have exactly the sinks of a deleted one"
+        )
+    lines += [f"worst       {entry['share']:.3%} {entry['title']}" for entry in cost["worst"]]
+    return lines
+
+
+def _measured(report: DeletionReport) -> str:
+    """Say which survivors mean, p99, max, twins and worst are about."""
+    measured, survivors = report.collateral["num_measured"], report.collateral["num_survivors"]
+    if measured == survivors:
+        return f"{survivors} surviving sources"
+    return f"a survivor, measured on {measured} of {survivors} survivors"

@@ -1,0 +1,147 @@
+"""Everything that can hold a deleted source, with a verdict each.
+
+A report that speaks of the weights alone would be true and mislead: the text, older checkpoints and
+copies given away live on. What this program can look at is judged; the rest is listed as unseen.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from nulls_dist.checkpoint.format import (
+    MANIFEST_FILE,
+    RUN_FILE,
+    WEIGHTS_DIR,
+    Grade,
+    expert_of_file,
+)
+from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
+from nulls_dist.durable import read_json
+from nulls_dist.errors import NullsError
+
+
+class Verdict(StrEnum):
+    """What is known of a place."""
+
+    EXCISED = "EXCISED"
+    SUPPRESSED = "SUPPRESSED"
+    HOLDS = "STILL HOLDS IT"
+    ABSENT = "NOT THERE"
+    UNSEEN = "NOT SEEN"
+    """Out of this program's reach: someone must look."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surface:
+    """A place that can hold a source."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    """What was done, or what is left to do."""
+
+
+_UNSEEN: Final = (
+    ("raw input", "the dump or files that the corpus was built from; remove the text there"),
+    ("exports", "models converted from earlier checkpoints; convert the new one, withdraw those"),
+    ("other corpora", "corpora built from the same input; build with --exclude-deleted"),
+    ("logs and samples", "generated texts, experiment trackers, exposure logs of the run"),
+    ("backups", "of any of these; let them expire or overwrite them"),
+    ("downstream copies", "models given away or fine-tuned by others; tell the recipients"),
+)
+
+
+def look_at_surfaces(
+    checkpoint: Checkpoint, source_ids: Collection[int], grade: Grade
+) -> tuple[Surface, ...]:
+    """Judge every place that can hold the deleted sources once the output is written.
+
+    Args:
+        checkpoint: the input of the deletion.
+        source_ids: sources that are deleted from it.
+        grade: how.
+    """
+    return (
+        *_of_output(checkpoint, grade),
+        Surface(
+            name=f"the input, {checkpoint.root}",
+            verdict=Verdict.HOLDS,
+            detail="inputs are never changed; remove it when the output is in use",
+        ),
+        *_of_run(checkpoint, source_ids),
+        _of_corpus(checkpoint),
+        *(Surface(name=name, verdict=Verdict.UNSEEN, detail=text) for name, text in _UNSEEN),
+    )
+
+
+def _of_output(checkpoint: Checkpoint, grade: Grade) -> list[Surface]:
+    """Judge the parts of the new checkpoint."""
+    verdict, detail = Verdict.SUPPRESSED, "never routed again; the values are still in the files"
+    if grade is Grade.EXCISED:
+        verdict, detail = Verdict.EXCISED, "overwritten and read back"
+    weights = Surface(name="weights of the output", verdict=verdict, detail=detail)
+    if not any(_is_sink_optimizer(name) for name in checkpoint.files):
+        verdict, detail = Verdict.ABSENT, "the checkpoint has no optimizer state"
+    return [
+        weights,
+        Surface(name="fp32 master weights of the output", verdict=verdict, detail=detail),
+        Surface(name="both moments of the output", verdict=verdict, detail=detail),
+        Surface(
+            name="source table of the output",
+            verdict=Verdict.HOLDS,
+            detail="the names only, so that later corpora and requests can be compared with them; "
+            "releases do not carry it",
+        ),
+    ]
+
+
+def _is_sink_optimizer(file: str) -> bool:
+    return expert_of_file(file) is not None and not file.startswith(WEIGHTS_DIR)
+
+
+def _of_run(checkpoint: Checkpoint, source_ids: Collection[int]) -> list[Surface]:
+    """Judge the other checkpoints that the run retains."""
+    root = checkpoint.root.resolve()
+    if root.parent.name != "checkpoints":
+        return []
+    surfaces = []
+    for other in list_checkpoints(root.parent.parent):
+        if other.resolve() == root:
+            continue
+        surfaces.append(_of_other_checkpoint(other, source_ids))
+    return surfaces
+
+
+def _of_other_checkpoint(root: Path, source_ids: Collection[int]) -> Surface:
+    name = f"retained checkpoint {root.name}"
+    try:
+        tombstones = Checkpoint(root).manifest.tombstones
+    except NullsError as error:
+        return Surface(name=name, verdict=Verdict.UNSEEN, detail=f"not readable: {error}")
+    excised = {entry.source_id for entry in tombstones if entry.grade is Grade.EXCISED}
+    left = len(set(source_ids) - excised)
+    if not left:
+        return Surface(name=name, verdict=Verdict.EXCISED, detail="by an earlier deletion")
+    return Surface(
+        name=name,
+        verdict=Verdict.HOLDS,
+        detail=f"{left} of the sources; delete them from it too, or remove it",
+    )
+
+
+def _of_corpus(checkpoint: Checkpoint) -> Surface:
+    """Judge the corpus that the run was trained on, where run.json says where it is."""
+    recorded = read_json(checkpoint.path(RUN_FILE)).get("corpus")
+    if isinstance(recorded, str) and (Path(recorded) / MANIFEST_FILE).is_file():
+        return Surface(
+            name=f"corpus {recorded}",
+            verdict=Verdict.HOLDS,
+            detail="build it anew with --exclude-deleted and remove this one",
+        )
+    return Surface(
+        name="corpus",
+        verdict=Verdict.UNSEEN,
+        detail="not where the run had it; build it anew with --exclude-deleted wherever it is",
+    )
