@@ -4,17 +4,15 @@ import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nulls_dist.cli import CommandParser, run_command
 
 if TYPE_CHECKING:
-    from nulls_dist.checkpoint.store import Checkpoint
-    from nulls_dist.data.source_table import SourceTable
+    from nulls_dist.unlearn.deletion import Deletion
     from nulls_dist.unlearn.evidence import Evidence
-    from nulls_dist.unlearn.plan import DeletionPlan
 
 
 def build_parser() -> ArgumentParser:
@@ -26,6 +24,8 @@ def build_parser() -> ArgumentParser:
             "python tools/strip_sources.py RUN/checkpoints/step-00000100 sources.txt",
             "python tools/strip_sources.py CKPT sources.txt --mode suppress --out CKPT-suppressed",
             "python tools/strip_sources.py CKPT sources.txt --dry-run --json",
+            "python tools/strip_sources.py RUN/checkpoints/step-00000100 sources.txt "
+            "--all-checkpoints",
             "python tools/strip_sources.py CKPT sources.txt --request-id GDPR-17 --received "
             "2026-01-31 --notify 'Example Ltd' --questions questions.jsonl",
         ],
@@ -50,6 +50,12 @@ def build_parser() -> ArgumentParser:
         default=0.05,
         metavar="SHARE",
         help="refuse if the average surviving source would lose more of its sinks (default: 0.05)",
+    )
+    parser.add_argument(
+        "--all-checkpoints",
+        action="store_true",
+        help="delete from every checkpoint that the run of this one retains; --out gets them all "
+        "(default: RUN/checkpoints-stripped)",
     )
     parser.add_argument("--allow-unknown", action="store_true", help="skip unknown lines")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, write nothing")
@@ -109,15 +115,12 @@ def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
     from nulls_dist.checkpoint.format import Grade
-    from nulls_dist.checkpoint.store import Checkpoint
     from nulls_dist.source_list import read_requests
-    from nulls_dist.unlearn.plan import check_budget, open_sources, plan_deletion
-    from nulls_dist.unlearn.records import PAGE_FILE, default_records, record_deletion
-    from nulls_dist.unlearn.report import report_plan, report_result
+    from nulls_dist.unlearn.deletion import Deletion
+    from nulls_dist.unlearn.records import PAGE_FILE, default_records
     from nulls_dist.unlearn.report_text import format_plan, format_result
     from nulls_dist.unlearn.request import RequestRecord
-    from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
-    from nulls_dist.unlearn.strip import default_output, stripped_checkpoint
+    from nulls_dist.unlearn.strip import default_output, default_run_output
 
     request = RequestRecord(
         request_id=args.request_id,
@@ -125,43 +128,36 @@ def main(argv: Sequence[str]) -> None:
         basis=args.basis,
         recipients=tuple(args.notify),
     )
-    requests = read_requests(args.sources)
-    checkpoint = Checkpoint(args.checkpoint)
-    table = open_sources(checkpoint)
-    resolutions = resolve_requests(table, requests)
     grade = Grade.EXCISED if args.mode == "excise" else Grade.SUPPRESSED
-    plan = plan_deletion(checkpoint, table, matched_ids(resolutions), grade)
-    planned = report_plan(checkpoint, table, resolutions, plan)
+    deletion = Deletion(args.checkpoint, read_requests(args.sources), grade)
     if not args.json:
-        print(format_plan(planned))
+        print(format_plan(deletion.report))
     elif args.dry_run:
-        print(json.dumps(planned.to_dict(), indent=2))
-    check_resolved(resolutions, allow_unknown=args.allow_unknown)
-    check_budget(plan, args.max_collateral)
+        print(json.dumps(deletion.report.to_dict(), indent=2))
+    deletion.check(allow_unknown=args.allow_unknown, max_collateral=args.max_collateral)
     if args.dry_run:
         return
-    measure = _questioner(args.questions, checkpoint, table, plan) if args.questions else None
-    out = args.out or default_output(args.checkpoint)
-    with stripped_checkpoint(checkpoint, plan, out) as written:
-        evidence = measure(written.partial) if measure else None
-        now = datetime.now(UTC)
-        report = report_result(planned, checkpoint, written, request, evidence, now)
-        records = args.records or default_records(args.checkpoint)
-        report, folder = record_deletion(records, report)
+    default_out = default_run_output if args.all_checkpoints else default_output
+    report, folder = deletion.execute(
+        args.out or default_out(args.checkpoint),
+        args.records or default_records(args.checkpoint),
+        request,
+        whole_run=args.all_checkpoints,
+        measure=_questioner(args.questions, deletion) if args.questions else None,
+    )
     if args.json:
         print(json.dumps({**report.to_dict(), "record": str(folder)}, indent=2))
     else:
         print(f"{format_result(report)}\nreport      {folder / PAGE_FILE}")
 
 
-def _questioner(
-    path: Path, checkpoint: "Checkpoint", table: "SourceTable", plan: "DeletionPlan"
-) -> Callable[[Path], "Evidence"]:
+def _questioner(path: Path, deletion: "Deletion") -> Callable[[Path], "Evidence"]:
     """Read the questions now, so that a bad file is noticed early, and ask them later."""
     from nulls_dist.eval.evidence import measure_evidence, read_questions
 
+    before, table, deleted = deletion.checkpoint.root, deletion.table, deletion.plan.deleted
     questions = read_questions(path, table)
-    return lambda after: measure_evidence(checkpoint.root, after, questions, plan.deleted, table)
+    return lambda after: measure_evidence(before, after, questions, deleted, table)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _format(proof: "Proof") -> str:
     key = "the key named" if proof.key_expected else "compare it with the one you were given"
-    same = "the one of the report" if proof.is_same else "one made from it by later deletions"
+    same = "the one of the report" if proof.is_same else "another one, deleted from likewise"
     ledger = (
         "not looked at; name one with --ledger"
         if proof.ledger_sequence is None

@@ -20,6 +20,8 @@ from nulls_dist.durable import FileRecord, check_file
 from nulls_dist.errors import IntegrityError
 
 _DTYPES: Final = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+CHECKPOINTS_DIR: Final = "checkpoints"
+"""Where a run's checkpoints lie in its directory."""
 _STEP_NAME: Final = re.compile(r"step-(\d{8,})")
 
 
@@ -149,7 +151,7 @@ class Checkpoint:
 
 def step_directory(run_dir: Path, step: int) -> Path:
     """Return the directory of a run's checkpoint."""
-    return run_dir / "checkpoints" / f"step-{step:08d}"
+    return run_dir / CHECKPOINTS_DIR / f"step-{step:08d}"
 
 
 def step_of_checkpoint(root: Path) -> int:
@@ -161,7 +163,7 @@ def step_of_checkpoint(root: Path) -> int:
 
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """Return a run's complete checkpoints, oldest first."""
-    folder = run_dir / "checkpoints"
+    folder = run_dir / CHECKPOINTS_DIR
     if not folder.is_dir():
         return []
     found = [

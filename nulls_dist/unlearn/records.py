@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from nulls_dist.checkpoint.store import CHECKPOINTS_DIR
 from nulls_dist.durable import read_json, write_json, write_text
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.unlearn.ledger import LedgerEntry, locked_ledger
@@ -27,7 +28,7 @@ PAGE_FILE: Final = "report.html"
 def default_records(checkpoint: Path) -> Path:
     """Return where the records of a checkpoint's deletions lie: with the run, or beside it."""
     parent = checkpoint.absolute().parent
-    return (parent.parent if parent.name == "checkpoints" else parent) / RECORDS_DIR
+    return (parent.parent if parent.name == CHECKPOINTS_DIR else parent) / RECORDS_DIR
 
 
 def record_deletion(records: Path, report: DeletionReport) -> tuple[DeletionReport, Path]:

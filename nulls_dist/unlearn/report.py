@@ -148,6 +148,8 @@ def report_result(
     planned: DeletionReport,
     checkpoint: Checkpoint,
     written: WrittenCheckpoint,
+    *,
+    replaced: Sequence[WrittenCheckpoint],
     request: RequestRecord,
     evidence: Evidence | None,
     now: datetime,
@@ -158,12 +160,13 @@ def report_result(
         planned: what `report_plan` returned.
         checkpoint: the input.
         written: the output.
+        replaced: outputs for other checkpoints of the run.
         request: the paperwork.
         evidence: answers before and after, where they were asked for.
         now: aware; when the deletion was done.
     """
     source_ids = [entry["source_id"] for entry in planned.deleted]
-    surfaces = look_at_surfaces(checkpoint, source_ids, planned.grade)
+    surfaces = look_at_surfaces(checkpoint, source_ids, planned.grade, replaced)
     return replace(
         planned,
         output=str(written.root),

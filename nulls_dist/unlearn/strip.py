@@ -6,7 +6,7 @@ rewritten, all others are hard-linked.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +64,11 @@ def default_output(root: Path) -> Path:
     return root.with_name(f"{root.name}-stripped")
 
 
+def default_run_output(root: Path) -> Path:
+    """Return where all stripped checkpoints of a run go when no place is named."""
+    return default_output(Path(os.path.abspath(root)).parent)
+
+
 def write_stripped(checkpoint: Checkpoint, plan: DeletionPlan, out: Path) -> WrittenCheckpoint:
     """Write the checkpoint without the deleted sources, verified, whole or not at all.
 
@@ -87,6 +92,22 @@ def stripped_checkpoint(
     check_outside(out, checkpoint.root)
     with new_directory(out) as partial:
         yield _fill(checkpoint, plan, out, partial)
+
+
+@contextmanager
+def stripped_checkpoints(
+    plans: Sequence[tuple[Checkpoint, DeletionPlan]], out: Path
+) -> Iterator[list[WrittenCheckpoint]]:
+    """Do so with several checkpoints; each appears in `out` under its own name, all at once."""
+    for checkpoint, _ in plans:
+        check_outside(out, checkpoint.root)
+    with new_directory(out) as partial:
+        written = []
+        for checkpoint, plan in plans:
+            name = checkpoint.root.name
+            (partial / name).mkdir()
+            written.append(_fill(checkpoint, plan, out / name, partial / name))
+        yield written
 
 
 def _fill(

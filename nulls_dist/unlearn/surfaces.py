@@ -4,8 +4,8 @@ A report that speaks of the weights alone would be true and mislead: the text, o
 copies given away live on. What this program can look at is judged; the rest is listed as unseen.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,10 @@ from nulls_dist.checkpoint.format import (
     Grade,
     expert_of_file,
 )
-from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
+from nulls_dist.checkpoint.store import CHECKPOINTS_DIR, Checkpoint, list_checkpoints
 from nulls_dist.durable import read_json
 from nulls_dist.errors import NullsError
+from nulls_dist.unlearn.strip import WrittenCheckpoint
 
 
 class Verdict(StrEnum):
@@ -54,7 +55,10 @@ _UNSEEN: Final = (
 
 
 def look_at_surfaces(
-    checkpoint: Checkpoint, source_ids: Collection[int], grade: Grade
+    checkpoint: Checkpoint,
+    source_ids: Collection[int],
+    grade: Grade,
+    replaced: Sequence[WrittenCheckpoint],
 ) -> tuple[Surface, ...]:
     """Judge every place that can hold the deleted sources once the output is written.
 
@@ -62,7 +66,9 @@ def look_at_surfaces(
         checkpoint: the input of the deletion.
         source_ids: sources that are deleted from it.
         grade: how.
+        replaced: outputs that were written for other checkpoints of the run.
     """
+    outputs = {written.root.name: written for written in replaced}
     return (
         *_of_output(checkpoint, grade),
         Surface(
@@ -70,7 +76,7 @@ def look_at_surfaces(
             verdict=Verdict.HOLDS,
             detail="inputs are never changed; remove it when the output is in use",
         ),
-        *_of_run(checkpoint, source_ids),
+        *_of_run(checkpoint, source_ids, outputs),
         _of_corpus(checkpoint),
         *(Surface(name=name, verdict=Verdict.UNSEEN, detail=text) for name, text in _UNSEEN),
     )
@@ -101,16 +107,23 @@ def _is_sink_optimizer(file: str) -> bool:
     return expert_of_file(file) is not None and not file.startswith(WEIGHTS_DIR)
 
 
-def _of_run(checkpoint: Checkpoint, source_ids: Collection[int]) -> list[Surface]:
-    """Judge the other checkpoints that the run retains."""
+def _of_run(
+    checkpoint: Checkpoint, source_ids: Collection[int], outputs: Mapping[str, WrittenCheckpoint]
+) -> list[Surface]:
+    """Judge the other checkpoints that the run retains, and what was written for them."""
     root = checkpoint.root.resolve()
-    if root.parent.name != "checkpoints":
+    if root.parent.name != CHECKPOINTS_DIR:
         return []
     surfaces = []
     for other in list_checkpoints(root.parent.parent):
         if other.resolve() == root:
             continue
-        surfaces.append(_of_other_checkpoint(other, source_ids))
+        surface = _of_other_checkpoint(other, source_ids)
+        if other.name in outputs:
+            written = outputs[other.name]
+            detail = f"{written.root} replaces it (manifest sha256 {written.manifest_sha256})"
+            surface = replace(surface, detail=f"{detail}; remove this one")
+        surfaces.append(surface)
     return surfaces
 
 
@@ -121,14 +134,11 @@ def _of_other_checkpoint(root: Path, source_ids: Collection[int]) -> Surface:
     except NullsError as error:
         return Surface(name=name, verdict=Verdict.UNSEEN, detail=f"not readable: {error}")
     excised = {entry.source_id for entry in tombstones if entry.grade is Grade.EXCISED}
-    left = len(set(source_ids) - excised)
-    if not left:
+    num_left = len(set(source_ids) - excised)
+    if not num_left:
         return Surface(name=name, verdict=Verdict.EXCISED, detail="by an earlier deletion")
-    return Surface(
-        name=name,
-        verdict=Verdict.HOLDS,
-        detail=f"{left} of the sources; delete them from it too, or remove it",
-    )
+    detail = f"sources: {num_left}; remove it, or delete with --all-checkpoints"
+    return Surface(name=name, verdict=Verdict.HOLDS, detail=detail)
 
 
 def _of_corpus(checkpoint: Checkpoint) -> Surface:

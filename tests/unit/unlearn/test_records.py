@@ -287,7 +287,7 @@ def test_a_later_deletion_leaves_the_proof_of_an_earlier_one(deletion, tmp_path,
     report = deletion / "run/deletions/0000-GDPR-17/report.json"
     capsys.readouterr()
     assert verify(report, tmp_path / "second") == 0
-    assert "one made from it by later deletions" in capsys.readouterr().out
+    assert "another one, deleted from likewise" in capsys.readouterr().out
     ledger = deletion / "run/deletions/ledger.jsonl"
     assert [each.sequence for each in read_ledger(ledger)] == [0, 1]
     assert verify(deletion / "run/deletions/0001/report.json", deletion / "out") == 5
@@ -335,3 +335,36 @@ def test_a_value_put_back_is_found(deletion, tmp_path, capsys):
     rewrite_tensors(tmp_path / "out", file, put_back)
     assert verify(tmp_path / "records/0000/report.json", tmp_path / "out") == 5
     assert "does not hold the recorded values" in capsys.readouterr().err
+
+
+def test_all_checkpoints_of_a_run_are_stripped_at_once(tmp_path, capsys):
+    for step in (50, 100, 150):
+        build_checkpoint(tmp_path / f"run/checkpoints/step-{step:08d}", step=step)
+    sources = tmp_path / "sources.txt"
+    sources.write_text("Title 07\n")
+    named = tmp_path / "run/checkpoints/step-00000100"
+    options = [named, sources, "--all-checkpoints", "--max-collateral", 1]
+    assert run_command(strip_sources.main, list(map(str, options))) == 0
+    capsys.readouterr()
+    out = tmp_path / "run/checkpoints-stripped"
+    report = tmp_path / "run/deletions/0000/report.json"
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"step-{step:08d}" for step in (50, 100, 150)
+    ]
+    for path in out.iterdir():
+        assert verify(report, path) == 0
+        told = "the one of the report" if path.name == named.name else "another one"
+        assert told in capsys.readouterr().out
+    surfaces, _ = read_signed_report(report)
+    told = {each["name"]: each["detail"] for each in surfaces["surfaces"]}
+    for step in (50, 150):
+        digest = hashlib.sha256((out / f"step-{step:08d}/manifest.json").read_bytes()).hexdigest()
+        assert digest in told[f"retained checkpoint step-{step:08d}"]
+
+
+def test_all_checkpoints_wants_a_run(deletion, tmp_path, capsys):
+    sources = tmp_path / "sources.txt"
+    sources.write_text("Title 09\n")
+    assert strip(deletion / "out", sources, tmp_path / "second", "--all-checkpoints") == 3
+    assert "is not a checkpoint of a run" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()

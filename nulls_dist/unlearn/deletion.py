@@ -1,0 +1,132 @@
+"""A deletion from the list of sources to the signed report, over one checkpoint or a whole run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nulls_dist.checkpoint.format import Grade
+from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
+from nulls_dist.data.source_table import SourceTable
+from nulls_dist.errors import InputError
+from nulls_dist.source_list import Request
+from nulls_dist.unlearn.evidence import Evidence
+from nulls_dist.unlearn.plan import DeletionPlan, check_budget, open_sources, plan_deletion
+from nulls_dist.unlearn.records import record_deletion
+from nulls_dist.unlearn.report import DeletionReport, report_plan, report_result
+from nulls_dist.unlearn.request import RequestRecord
+from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
+from nulls_dist.unlearn.strip import WrittenCheckpoint, stripped_checkpoint, stripped_checkpoints
+
+Plans = Sequence[tuple[Checkpoint, DeletionPlan]]
+
+
+class Deletion:
+    """A planned deletion; nothing is written before `execute`.
+
+    Attributes:
+        checkpoint: to delete from.
+        table: its sources.
+        plan: what would be done to it.
+        report: the same, as a report says it.
+    """
+
+    def __init__(self, root: Path, requests: Sequence[Request], grade: Grade) -> None:
+        """Find the sources and weigh their deletion.
+
+        Args:
+            root: directory of the checkpoint.
+            requests: lines that name the sources.
+            grade: EXCISED or SUPPRESSED.
+
+        Raises:
+            InputError: `root` is no checkpoint, or its model has no sinks.
+            IntegrityError: the checkpoint is damaged.
+        """
+        self.checkpoint = Checkpoint(root)
+        self.table: SourceTable = open_sources(self.checkpoint)
+        self._resolutions = resolve_requests(self.table, requests)
+        self.plan = plan_deletion(
+            self.checkpoint, self.table, matched_ids(self._resolutions), grade
+        )
+        self.report = report_plan(self.checkpoint, self.table, self._resolutions, self.plan)
+
+    def check(self, *, allow_unknown: bool, max_collateral: float) -> None:
+        """Refuse what must not be done.
+
+        Raises:
+            UnknownSourceError: a line does not name one source.
+            RefusedError: the others would lose too much.
+        """
+        check_resolved(self._resolutions, allow_unknown=allow_unknown)
+        check_budget(self.plan, max_collateral)
+
+    def execute(
+        self,
+        out: Path,
+        records: Path,
+        request: RequestRecord,
+        *,
+        whole_run: bool = False,
+        measure: Callable[[Path], Evidence] | None = None,
+    ) -> tuple[DeletionReport, Path]:
+        """Write the output and, before it appears, the report and the ledger's entry.
+
+        Args:
+            out: directory that appears: the checkpoint, or with `whole_run` all of the run's
+                checkpoints, each under its name.
+            records: directory of the records.
+            request: the paperwork.
+            whole_run: delete from every checkpoint that the run retains.
+            measure: asks the written checkpoint about the sources.
+
+        Returns:
+            The report, and the folder it was written to.
+
+        Raises:
+            InputError: `out` exists, or the checkpoint is not one of a run's.
+            IntegrityError: a file is damaged, or does not verify.
+            LockedError: another process is writing `out`.
+        """
+        others = self._plan_others() if whole_run else []
+        with self._written(others, out, whole_run=whole_run) as (*replaced, written):
+            evidence = measure(written.partial) if measure else None
+            report = report_result(
+                self.report,
+                self.checkpoint,
+                written,
+                replaced=replaced,
+                request=request,
+                evidence=evidence,
+                now=datetime.now(UTC),
+            )
+            return record_deletion(records, report)
+
+    def _plan_others(self) -> Plans:
+        """Plan the same deletion for the other checkpoints of the run, oldest first."""
+        root = self.checkpoint.root.resolve()
+        retained = [path.resolve() for path in list_checkpoints(root.parent.parent)]
+        if root not in retained:
+            raise InputError(
+                f"{self.checkpoint.root} is not a checkpoint of a run (RUN/checkpoints/step-...), "
+                "so there are no others to delete from; leave --all-checkpoints out"
+            )
+        sources = (*self.plan.deleted, *self.plan.already)
+        others = [Checkpoint(path) for path in retained if path != root]
+        return [
+            (other, plan_deletion(other, open_sources(other), sources, self.plan.grade))
+            for other in others
+        ]
+
+    @contextmanager
+    def _written(
+        self, others: Plans, out: Path, *, whole_run: bool
+    ) -> Iterator[list[WrittenCheckpoint]]:
+        """Yield what was written, this checkpoint last; publish it when the block ends."""
+        if whole_run:
+            plans = [*others, (self.checkpoint, self.plan)]
+            with stripped_checkpoints(plans, out) as written:
+                yield written
+        else:
+            with stripped_checkpoint(self.checkpoint, self.plan, out) as alone:
+                yield [alone]
