@@ -51,6 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
     large.add_argument(
         "--work", type=Path, default=Path("bench-large"), help="new directory; 16 GB per 1B"
     )
+    strip = names.add_parser(
+        "strip", help="time of a deletion on a full-size checkpoint, against plain tools (minutes)"
+    )
+    strip.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
+    strip.add_argument("--rounds", type=positive_int, default=3, help="default 3")
+    strip.add_argument(
+        "--work", type=Path, default=Path("bench-strip"), help="new directory; 5 GB per 1B"
+    )
     speed = _add_speed(names)
     parity = names.add_parser(
         "parity", help="every combination of topology, ZeRO and precision against one process"
@@ -65,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     memory = names.add_parser(
         "memory", help="the memory model against tensors held in a run on one process (a minute)"
     )
-    for each in (sinks, deletion, large, parity, resume, memory, *speed):
+    for each in (sinks, deletion, large, strip, parity, resume, memory, *speed):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -126,6 +134,11 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_large(args.work, args.preset)
         return result, format_large(result)
+    if args.name == "strip":
+        from nulls_dist.benchmark.strip import bench_strip, format_strip
+
+        result = bench_strip(args.work, args.preset, rounds=args.rounds)
+        return result, format_strip(result)
     if args.name == "parity":
         from nulls_dist.benchmark.parity import bench_parity, format_parity
 

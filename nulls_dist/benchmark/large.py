@@ -47,9 +47,7 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
         *("--tokenizer", "train:bpe:8000"),
     )
     corpus = Corpus(corpus_dir)
-    # In a process of its own: a child's peak memory counts what its parent held when it forked.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(_write_checkpoint, preset, corpus_dir, checkpoint).result()
+    write_checkpoint_in_child(preset, corpus_dir, checkpoint)
     request = work / "sources.txt"
     source_ids = sorted({int(source_id) for source_id in corpus.source_ids})[:_DELETED]
     request.write_text("".join(f"id:{source_id}\n" for source_id in source_ids))
@@ -76,16 +74,33 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
         "sources": len(set(corpus.source_ids.tolist())),
         "deleted": _DELETED,
         "checkpoint_bytes": sum(path.stat().st_size for path in files),
-        "commands": {name: _measure(*words) for name, words in measured.items()},
+        "commands": {name: measure_command(*words) for name, words in measured.items()},
         "measured_on": describe_measurement(),
     }
 
 
-def _write_checkpoint(preset: str, corpus_dir: Path, checkpoint: Path) -> None:
-    write_random_checkpoint(load_preset(preset), Corpus(corpus_dir), checkpoint)
+def write_checkpoint_in_child(
+    preset: str, corpus_dir: Path, checkpoint: Path, *, with_optimizer: bool = True
+) -> None:
+    """Write a checkpoint of a preset's size with random values.
+
+    In a process of its own: a child's peak memory counts what its parent held when it forked.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(
+            _write_checkpoint, preset, corpus_dir, checkpoint, with_optimizer=with_optimizer
+        ).result()
 
 
-def _measure(*words: Any) -> dict[str, float]:
+def _write_checkpoint(
+    preset: str, corpus_dir: Path, checkpoint: Path, *, with_optimizer: bool
+) -> None:
+    write_random_checkpoint(
+        load_preset(preset), Corpus(corpus_dir), checkpoint, with_optimizer=with_optimizer
+    )
+
+
+def measure_command(*words: Any) -> dict[str, float]:
     """Run a command of this project; return its wall time and peak resident memory."""
     command = [sys.executable, *(str(word) for word in words)]
     started = time.monotonic()

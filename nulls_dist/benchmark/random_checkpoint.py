@@ -34,13 +34,16 @@ _STD: Final = 0.02
 _STEP: Final = 1
 
 
-def write_random_checkpoint(config: RunConfig, corpus: Corpus, out: Path) -> None:
+def write_random_checkpoint(
+    config: RunConfig, corpus: Corpus, out: Path, *, with_optimizer: bool = True
+) -> None:
     """Write a checkpoint after one step, bf16 weights with float32 master weights and moments.
 
     Args:
         config: the preset.
         corpus: gives sources and tokenizer; its vocabulary may be smaller than the model's.
         out: must not exist. One file's tensors are held in memory at a time.
+        with_optimizer: without, as a release carries it, there are no master weights and moments.
     """
     model = config.model
     with new_directory(out) as root:
@@ -56,6 +59,7 @@ def write_random_checkpoint(config: RunConfig, corpus: Corpus, out: Path) -> Non
             backbone_optimizer_file,
             backbone_shapes(model),
             seed=0,
+            with_optimizer=with_optimizer,
         )
         for expert in range(model.num_experts):
             files += _write_bank(
@@ -64,6 +68,7 @@ def write_random_checkpoint(config: RunConfig, corpus: Corpus, out: Path) -> Non
                 partial(sink_optimizer_file, expert),
                 sink_shapes(model),
                 seed=1 + expert,
+                with_optimizer=with_optimizer,
             )
         manifest = CheckpointManifest(
             step=_STEP,
@@ -85,10 +90,13 @@ def _write_bank(
     shapes: dict[str, tuple[int, ...]],
     *,
     seed: int,
+    with_optimizer: bool,
 ) -> list[str]:
     """Write the weights and the optimizer state of one file's parameters."""
     weights = dict(_random_tensors(shapes, seed))
     write_tensors(root / weights_file, weights)
+    if not with_optimizer:
+        return [weights_file]
     state = {
         str(FragmentKey(kind=kind, name=name, start=0)): (
             values.float().flatten()
