@@ -107,9 +107,7 @@ def assemble_run(
     config = replace(config, model=model)
     if checkpoint is None:
         table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
-        private = read_private_sources(
-            config.sinks.private_sources, SourceTable(corpus.root / SOURCES_FILE)
-        )
+        private = read_private_sources(config.sinks.private_sources, corpus)
         return Run(
             config=config,
             run_dir=run_dir,

@@ -1,7 +1,7 @@
 """The list of sources that shall own sinks alone: read when a run is created, compared ever after.
 
-The list has the syntax of sources.txt, and every line must name a source of the corpus. What takes
-part in a checkpoint is the set of sources it names: lines may be reordered or spelt otherwise.
+The list has the syntax of sources.txt, and every line must name a source of the corpus. Checkpoints
+keep the set of sources that it names, so its lines may be reordered or spelt otherwise.
 """
 
 from dataclasses import dataclass
@@ -41,12 +41,12 @@ class PrivateDemand:
     """Of all that is set aside; they are part of the pool, not beside it."""
 
 
-def read_private_sources(path: str, table: SourceTable) -> U64Array:
-    """Return the sources that a list names.
+def read_private_sources(path: str, corpus: Corpus) -> U64Array:
+    """Return the sources of a corpus that a list names.
 
     Args:
         path: of the list; empty where there is none.
-        table: of the corpus.
+        corpus: has the sources.
 
     Returns:
         (V,) uint64, ascending.
@@ -55,32 +55,34 @@ def read_private_sources(path: str, table: SourceTable) -> U64Array:
         InputError: the file is no list of sources.
         UnknownSourceError: a line does not name one source.
     """
-    named = resolve_all(table, Path(path)) if path else []
-    return np.array(sorted(named), dtype=np.uint64)
+    if not path:
+        return np.empty(0, dtype=np.uint64)
+    table = SourceTable(corpus.root / SOURCES_FILE)
+    return np.array(sorted(resolve_all(table, Path(path))), dtype=np.uint64)
 
 
 def check_same_private(path: str, checkpoint: Checkpoint) -> None:
     """Refuse to continue with another list than the one a run was created with.
 
-    The names are those of the checkpoint, which knows all sources it was ever trained on.
+    Names are looked up in the checkpoint: a deleted source may be missing from the corpus.
 
     Raises:
         ConfigError: the list names other sources.
         InputError: the file is no list of sources.
         UnknownSourceError: a line does not name one source.
     """
-    saved = checkpoint.manifest.private_sources
+    saved = set(checkpoint.manifest.private_sources)
     if not (path or saved):
         return
     table = open_sources(checkpoint)
-    named = {int(number) for number in read_private_sources(path, table)}
-    if named == set(saved):
+    named = set(resolve_all(table, Path(path))) if path else set()
+    if named == saved:
         return
     only = [
         f"only in {where}: {_name(table, numbers)}"
         for where, numbers in (
-            ("the list", named - set(saved)),
-            (f"the checkpoint {checkpoint.root}", set(saved) - named),
+            ("the list", named - saved),
+            (f"the checkpoint {checkpoint.root}", saved - named),
         )
         if numbers
     ]
@@ -99,7 +101,7 @@ def lay_out_private(model: ModelConfig, corpus: Corpus, path: str) -> PrivateBlo
         InputError: the file is no list of sources.
         UnknownSourceError: a line does not name one source.
     """
-    source_ids = read_private_sources(path, SourceTable(corpus.root / SOURCES_FILE))
+    source_ids = read_private_sources(path, corpus)
     table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts).astype(np.int64)
     return lay_out_blocks(
         source_ids,
@@ -125,9 +127,10 @@ def weigh_private(model: ModelConfig, blocks: PrivateBlocks) -> PrivateDemand:
 def format_private(demand: PrivateDemand, num_sinks: int) -> str:
     """Return in one line what private blocks take from experts of `num_sinks` sinks."""
     return (
-        f"{demand.num_sources:,} sources take {demand.sinks_per_expert:,} of {num_sinks:,} sinks "
-        f"of every expert and layer ({demand.parameters:,} parameters, {demand.unused_sinks:,} "
-        f"sinks per layer left over); {demand.shared_sinks_per_expert:,} stay shared"
+        f"{demand.num_sources:,}; their blocks take {demand.sinks_per_expert:,} of {num_sinks:,} "
+        f"sinks of every expert and layer ({demand.parameters:,} parameters, "
+        f"{demand.unused_sinks:,} sinks per layer left over); {demand.shared_sinks_per_expert:,} "
+        "stay shared"
     )
 
 

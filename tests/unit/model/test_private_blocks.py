@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from data_prep.build import main as build
+from nulls_dist.checkpoint.format import sink_tensor, sink_weights_file
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.cli import run_command
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.pretrain import main as pretrain
+from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.sources import NO_SOURCE, source_id_of
-from nulls_dist.unlearn.plan import open_sources
+from nulls_dist.unlearn.plan import live_router, open_sources
 from tests.checkpoint_contents import check_equal_contents
 from tests.launch import pretrain_arguments
 from tools import strip_sources
@@ -38,6 +40,13 @@ def publisher_id(number: int) -> int:
 PRIVATE = [publisher_id(3), publisher_id(8)]
 
 
+def build_corpus(folder: Path, out: Path, *options: str, tokenizer: str = "") -> Path:
+    tokenizer = tokenizer or str(next((folder / "corpus" / "tokenizer").iterdir()))
+    places = [f"--input={folder / 'news.jsonl'}", f"--out={out}", f"--tokenizer={tokenizer}"]
+    build([*places, "--format=jsonl", "--source-key=publisher", "--name=news", *options])
+    return out
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus, and private.txt, which names two of its publishers."""
@@ -52,9 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     (folder / "news.jsonl").write_text(lines)
-    options = ["--format=jsonl", "--source-key=publisher", "--name=news"]
-    places = [f"--input={folder / 'news.jsonl'}", f"--out={folder / 'corpus'}"]
-    build([*places, *options, "--tokenizer=train:bpe:300"])
+    build_corpus(folder, folder / "corpus", tokenizer="train:bpe:300")
     (folder / "private.txt").write_text("# two publishers\nPress 08\nkey:Press 03\n")
     return folder
 
@@ -126,6 +133,24 @@ def test_every_checkpoint_knows_the_private_sources(run: Path) -> None:
     assert json.loads((run / "run.json").read_text())["config"]["sinks"] == {
         "private_sources": str(run.parent / "private.txt")
     }
+
+
+def test_training_goes_on_after_a_private_source_was_excised(
+    folder: Path, trained: Path, settings: Settings, tmp_path: Path
+) -> None:
+    """The list still names the deleted source, which the new corpus lacks."""
+    stripped = excise(trained, "Press 03\n", tmp_path / "out", "0")
+    rest = build_corpus(folder, tmp_path / "corpus", f"--exclude-deleted={stripped}")
+    longer = settings | {"train.steps": STEPS + 2}
+    arguments = pretrain_arguments(rest, tmp_path / "run", longer, f"--resume={stripped}")
+    pretrain(arguments)
+    newest = Checkpoint(tmp_path / "run" / "checkpoints" / f"step-{STEPS + 2:08d}")
+    assert newest.manifest.private_sources == tuple(sorted(PRIVATE))
+    pool = sinks_of(live_router(newest), np.array(PRIVATE[:1], dtype=np.uint64))
+    (expert,) = np.flatnonzero(pool.any(axis=(0, 2)))
+    for layer, sinks in enumerate(pool[:, expert]):
+        down = newest.tensors(sink_weights_file(expert)).read(sink_tensor(layer, "down"))
+        assert not down[torch.from_numpy(sinks)].any(), "the block stays empty"
 
 
 def copy_at_step_2(run: Path, target: Path) -> Path:
@@ -206,7 +231,7 @@ def test_a_dry_run_says_what_private_sources_take(
 ) -> None:
     arguments = pretrain_arguments(folder / "corpus", tmp_path / "run", settings, "--dry-run")
     pretrain(arguments)
-    assert "private sources   2 sources take " in capsys.readouterr().out
+    assert "private sources   2; their blocks take " in capsys.readouterr().out
     pretrain([*arguments, "--json"])
     found = json.loads(capsys.readouterr().out)["private_sources"]
     reserved = found["sinks_per_expert"]

@@ -117,7 +117,7 @@ def test_private_sources_are_planned_beside_the_others(corpus, private_list, cap
     main(places)
     text = capsys.readouterr().out
     line = (
-        "private sources   4 sources take 24 of 256 sinks of every expert and layer (18,432 "
+        "private sources   4; their blocks take 24 of 256 sinks of every expert and layer (18,432 "
         "parameters, 16 sinks per layer left over); 232 stay shared"
     )
     assert text.count(line) == 2  # in the run, and among the sinks
