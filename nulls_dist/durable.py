@@ -105,8 +105,16 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
 
 
-def read_versioned_json(path: Path, *, version: int, names: Collection[str]) -> dict[str, Any]:
+def read_versioned_json(
+    path: Path, *, version: int, names: Collection[str], optional: Collection[str] = ()
+) -> dict[str, Any]:
     """Read a JSON object that states its format's version and has exactly the named fields.
+
+    Args:
+        path: of the file.
+        version: of its format.
+        names: fields it must have.
+        optional: fields it may have as well.
 
     Raises:
         IntegrityError: it is not such an object.
@@ -114,7 +122,8 @@ def read_versioned_json(path: Path, *, version: int, names: Collection[str]) -> 
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format_version") != version:
         raise IntegrityError(f"{path}: format_version must be {version}")
-    missing, unknown = sorted(set(names) - set(content)), sorted(set(content) - set(names))
+    missing = sorted(set(names) - set(content))
+    unknown = sorted(set(content) - set(names) - set(optional))
     if missing or unknown:
         raise IntegrityError(
             f"{path}: fields differ from the format (missing {missing}, unknown {unknown}); is it "

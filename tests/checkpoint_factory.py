@@ -120,6 +120,7 @@ def build_checkpoint(
     dtype: torch.dtype = torch.float32,
     rows: Iterable[Mapping[str, object]] = (),
     tombstones: tuple[Tombstone, ...] = (),
+    private_sources: Iterable[int] = (),
 ) -> Path:
     """Write a checkpoint of random values; return its directory."""
     model = model or tiny_model()
@@ -132,7 +133,7 @@ def build_checkpoint(
     tokenizer = write_tokenizer(root / TOKENIZER_FILE)
     write_json(root / RUN_FILE, {"preset": "test"})
     write_json(root / DATA_FILE, {"row": step})
-    write_manifest(root, model, step, tokenizer, tombstones)
+    write_manifest(root, model, step, tokenizer, tombstones, private_sources)
     return root
 
 
@@ -142,6 +143,7 @@ def write_manifest(
     step: int,
     tokenizer: TokenizerRecord,
     tombstones: tuple[Tombstone, ...] = (),
+    private_sources: Iterable[int] = (),
 ) -> None:
     """Record whatever lies in a directory as a checkpoint."""
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
@@ -157,6 +159,7 @@ def write_manifest(
             per_layer=model.per_layer,
         ),
         bucket_table=(np.arange(NUM_BUCKETS) % model.num_experts).astype(np.uint16),
+        private_sources=tuple(sorted(private_sources)),
         corpus={"corpus": CORPUS, "router_seed": ROUTER_SEED},
         tokenizer=asdict(tokenizer),
         tombstones=tombstones,

@@ -23,6 +23,8 @@ def build_parser() -> ArgumentParser:
             "python tools/plan_sinks.py --preset nulls_1b_x8 --world-size 8 --gpu h200 "
             "--sources 6400000",
             "python tools/plan_sinks.py --preset nulls_1b --corpus CORPUS --deletions 4 55 --json",
+            "python tools/plan_sinks.py --preset nulls_1b --corpus CORPUS "
+            "--set sinks.private_sources=private.txt",
             "python tools/plan_sinks.py --preset nulls_125m --set model.num_sinks=6144 "
             "--sources 50000 --max-collateral 0.01",
         ],
@@ -78,6 +80,7 @@ def main(argv: Sequence[str]) -> None:
     from nulls_dist.train.forecast import check_fits, format_forecast
     from nulls_dist.train.planning import plan_run
     from nulls_dist.unlearn.expectation import check_deletable
+    from nulls_dist.unlearn.private_list import lay_out_private
     from nulls_dist.unlearn.sink_plan import format_sink_plan, plan_sinks
 
     forecast = plan_run(
@@ -87,18 +90,25 @@ def main(argv: Sequence[str]) -> None:
         deepspeed_file=deepspeed_file,
         gpu=args.gpu,
     )
+    corpus = Corpus(args.corpus) if args.corpus else None
+    private_list = config.sinks.private_sources
+    private = (
+        lay_out_private(config.model, corpus, private_list) if corpus and private_list else None
+    )
     plan = plan_sinks(
         config.model,
-        sources=args.sources or Corpus(args.corpus),
+        sources=corpus or args.sources,
         deletions=args.deletions,
         max_collateral=args.max_collateral,
+        private=private,
     )
     if args.json:
         print(json.dumps({"run": forecast, "sinks": plan}, indent=2))
     else:
         print(f"{format_forecast(forecast)}\n\n{format_sink_plan(plan)}")
     check_fits(forecast)  # after the table, which shows by how much
-    check_deletable(config.model, args.max_collateral)
+    num_private = private.num_reserved if private else 0
+    check_deletable(config.model, args.max_collateral, num_private=num_private)
 
 
 if __name__ == "__main__":

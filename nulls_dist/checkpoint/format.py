@@ -17,6 +17,9 @@ optimizer tensor is one-dimensional float32 and named "kind/parameter@start": el
 of the flattened parameter (of one expert's part of it, in a sink file). Of a parameter that tensor
 parallelism cut, it is named "kind/parameter[1/2]@start": elements of the flattened shard 1 of 2
 (`checkpoint.sharding` says how they are cut). `FORMAT_VERSION` is checked on read.
+
+The manifest says `private_sources` only where there are some: readers that do not know private
+blocks refuse such a checkpoint, whose sinks they would look for in the wrong place.
 """
 
 import base64
@@ -39,6 +42,7 @@ from nulls_dist.sources import NO_SOURCE
 _Record = TypeVar("_Record", FileRecord, RouterSpec)
 
 FORMAT_VERSION: Final = 1
+_PRIVATE_FIELD: Final = "private_sources"
 MANIFEST_FILE: Final = "manifest.json"
 RUN_FILE: Final = "run.json"
 DATA_FILE: Final = "data.json"
@@ -85,6 +89,8 @@ class CheckpointManifest:
     router: RouterSpec
     bucket_table: npt.NDArray[np.uint16]
     """(NUM_BUCKETS,) expert of each bucket, frozen when the run was created."""
+    private_sources: tuple[int, ...] = ()
+    """Sources that own sinks alone, ascending by id, frozen when the run was created."""
     corpus: dict[str, Any]
     """Fingerprint of the corpus the model was trained on."""
     tokenizer: dict[str, Any]
@@ -97,12 +103,14 @@ class CheckpointManifest:
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON-ready values."""
         table = np.ascontiguousarray(self.bucket_table, dtype="<u2").tobytes()
+        private = {_PRIVATE_FIELD: list(self.private_sources)} if self.private_sources else {}
         return {
             "format_version": self.format_version,
             "step": self.step,
             "model": self.model,
             "router": self.router.to_dict(),
             "bucket_table": base64.b64encode(table).decode("ascii"),
+            **private,
             "corpus": self.corpus,
             "tokenizer": self.tokenizer,
             "tombstones": [asdict(tombstone) for tombstone in self.tombstones],
@@ -111,13 +119,12 @@ class CheckpointManifest:
 
     def build_router(self) -> Router:
         """Return the router of this checkpoint, its tombstones included."""
-        return Router(
-            self.router, self.bucket_table, {entry.source_id for entry in self.tombstones}
-        )
+        deleted = {entry.source_id for entry in self.tombstones}
+        return Router(self.router, self.bucket_table, deleted, self.private_sources)
 
     def build_live_router(self) -> Router:
         """Return the router without tombstones, which looks up deleted sources too."""
-        return Router(self.router, self.bucket_table)
+        return Router(self.router, self.bucket_table, private_sources=self.private_sources)
 
 
 def read_manifest(root: Path) -> CheckpointManifest:
@@ -133,8 +140,10 @@ def read_manifest(root: Path) -> CheckpointManifest:
             f"{root} is not a checkpoint: {MANIFEST_FILE} is missing; name a directory like "
             "RUN/checkpoints/step-00000100"
         )
-    names = {entry.name for entry in fields(CheckpointManifest)}
-    content = read_versioned_json(path, version=FORMAT_VERSION, names=names)
+    names = {entry.name for entry in fields(CheckpointManifest)} - {_PRIVATE_FIELD}
+    content = read_versioned_json(
+        path, version=FORMAT_VERSION, names=names, optional={_PRIVATE_FIELD}
+    )
     try:
         table = np.frombuffer(base64.b64decode(content["bucket_table"], validate=True), "<u2")
         manifest = CheckpointManifest(
@@ -142,6 +151,7 @@ def read_manifest(root: Path) -> CheckpointManifest:
             model=_typed(content["model"], dict),
             router=_build(RouterSpec, content["router"]),
             bucket_table=table.astype(np.uint16),
+            private_sources=_build_private(content.get(_PRIVATE_FIELD, [])),
             corpus=_typed(content["corpus"], dict),
             tokenizer=_typed(content["tokenizer"], dict),
             tombstones=tuple(_build_tombstone(entry) for entry in content["tombstones"]),
@@ -151,8 +161,13 @@ def read_manifest(root: Path) -> CheckpointManifest:
         raise IntegrityError(f"{path}: {error}") from error
     if len(table) != NUM_BUCKETS or int(table.max()) >= manifest.router.num_experts:
         raise IntegrityError(f"{path}: bucket_table does not fit {manifest.router.num_experts}")
+    _check_ascending(path, _PRIVATE_FIELD, list(manifest.private_sources))
     _check_ascending(path, "tombstones", [entry.source_id for entry in manifest.tombstones])
     _check_ascending(path, "files", sorted(record.path for record in manifest.files))
+    try:
+        manifest.build_live_router()
+    except ConfigError as error:
+        raise IntegrityError(f"{path}: {error}") from error
     return manifest
 
 
@@ -174,6 +189,13 @@ def _build_tombstone(content: dict[str, Any]) -> Tombstone:
     if not 0 <= _typed(tombstone.source_id, int) < NO_SOURCE or type(tombstone.seed) is not int:
         raise ValueError(f"{tombstone} is not a tombstone")
     return tombstone
+
+
+def _build_private(content: Any) -> tuple[int, ...]:
+    source_ids = tuple(_typed(number, int) for number in _typed(content, list))
+    if any(not 0 <= number < NO_SOURCE for number in source_ids):
+        raise ValueError(f"{_PRIVATE_FIELD} must be source ids")
+    return source_ids
 
 
 def _check_ascending(path: Path, what: str, keys: list[Any]) -> None:

@@ -10,6 +10,7 @@ from nulls_dist.config.schema import (
     OptimConfig,
     ParallelConfig,
     RunConfig,
+    SinksConfig,
     TrainConfig,
 )
 from nulls_dist.errors import ConfigError
@@ -235,4 +236,5 @@ def control_of(config: RunConfig, kind: Control) -> RunConfig:
         num_active=0,
         sink_dropout=0.0,
     )
-    return replace(config, preset=f"{config.preset}_{kind}_control", model=dense)
+    name = f"{config.preset}_{kind}_control"
+    return replace(config, preset=name, model=dense, sinks=SinksConfig())

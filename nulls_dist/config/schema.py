@@ -314,6 +314,15 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SinksConfig:
+    """Who gets which sinks; how many there are is the model's."""
+
+    private_sources: str = ""
+    """File that lists sources as sources.txt does, each of which owns num_active sinks of its
+    expert in every layer alone; empty for none. Fixed when a run is created."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """A whole run, before it meets a corpus and a world size."""
 
@@ -322,11 +331,17 @@ class RunConfig:
     train: TrainConfig
     optim: OptimConfig
     parallel: ParallelConfig
+    sinks: SinksConfig = SinksConfig()
     report: ReportConfig = ReportConfig()
     seed: int = 0
     """Seed of initial values, data order and sink dropout; never of the router."""
 
     def __post_init__(self) -> None:
+        _check(
+            self.model.has_sinks or not self.sinks.private_sources,
+            f"sinks.private_sources ({self.sinks.private_sources}) must be empty in a model "
+            "without sinks (model.num_sinks is 0)",
+        )
         placed = self.parallel.dispatcher == "local"
         for name in ("global_batch_rows", "eval_rows"):
             value = getattr(self.train, name)

@@ -1,5 +1,7 @@
 """Source -> expert -> sinks, without parameters and, below the expert, without tables.
 
+A few sources may own sinks alone instead of hashing them: `routing.private` says how.
+
 Dimensions: S sources, L layers, K active sinks, E experts, N sinks of one expert.
 
 1. bucket = hash of the source, one of NUM_BUCKETS;
@@ -18,6 +20,7 @@ import numpy.typing as npt
 from nulls_dist import hashing
 from nulls_dist.errors import ConfigError, IntegrityError, RefusedError
 from nulls_dist.hashing import Domain, U64Array
+from nulls_dist.routing.private import lay_out_blocks
 
 ROUTER_VERSION: Final = 1
 """Changes only with the hash's definition; a silent change would delete the wrong sinks."""
@@ -40,7 +43,7 @@ def buckets_of(source_ids: U64Array, *, router_seed: int) -> npt.NDArray[np.int6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RouterSpec:
-    """Everything that decides a source's sinks, apart from the bucket table."""
+    """What decides a source's sinks, apart from the bucket table and the private sources."""
 
     seed: int
     """Router seed; belongs to the corpus, never to a run."""
@@ -73,19 +76,39 @@ class RouterSpec:
 
 
 class Router:
-    """Looks up experts and sinks; refuses sources that were deleted."""
+    """Looks up experts and sinks; refuses sources that were deleted.
+
+    Attributes:
+        spec: the sizes.
+        bucket_table: (NUM_BUCKETS,) expert of each bucket.
+        private: which sinks are whose alone.
+    """
 
     def __init__(
         self,
         spec: RouterSpec,
         bucket_table: npt.NDArray[np.uint16],
         tombstones: Collection[int] = (),
+        private_sources: Collection[int] = (),
     ) -> None:
+        """Lay out the pool.
+
+        Raises:
+            ConfigError: there are more private sources than the pool has room for.
+        """
         assert bucket_table.shape == (NUM_BUCKETS,), "one expert per bucket"
         assert int(bucket_table.max()) < spec.num_experts, "the table names existing experts"
         self.spec = spec
         self.bucket_table = bucket_table
         self._tombstones = np.array(sorted(tombstones), dtype=np.uint64)
+        private_ids = np.array(sorted(private_sources), dtype=np.uint64)
+        self.private = lay_out_blocks(
+            private_ids,
+            self.experts_of(private_ids),
+            num_experts=spec.num_experts,
+            num_sinks=spec.num_sinks,
+            num_active=spec.num_active,
+        )
 
     def check_routable(self, source_ids: U64Array) -> None:
         """Refuse deleted sources.
@@ -123,9 +146,7 @@ class Router:
         sinks = np.empty((len(layers), len(source_ids), spec.num_active), dtype=np.int64)
         keys = hashing.layer_keys(source_ids, seed=spec.seed, domain=Domain.NEURONS, layers=layers)
         for layer in layers:
-            sinks[layer] = choose_sinks(
-                keys[layer], num_sinks=spec.num_sinks, num_active=spec.num_active
-            )
+            sinks[layer] = self._choose(keys[layer], source_ids)
         return np.broadcast_to(sinks, (spec.num_layers, *sinks.shape[1:]))
 
     def sinks_of_layer(self, source_ids: U64Array, layer: int) -> npt.NDArray[np.int64]:
@@ -137,7 +158,15 @@ class Router:
             domain=Domain.NEURONS,
             layer=layer if spec.per_layer else 0,
         )
-        return choose_sinks(keys, num_sinks=spec.num_sinks, num_active=spec.num_active)
+        return self._choose(keys, source_ids)
+
+    def _choose(self, keys: U64Array, source_ids: U64Array) -> npt.NDArray[np.int64]:
+        """Return the sinks of one layer, of which `keys` are the sources' keys: (S, K) int64."""
+        num_active = self.spec.num_active
+        sinks = choose_sinks(keys, num_sinks=self.private.num_shared, num_active=num_active)
+        places, first_sinks = self.private.find(source_ids)
+        sinks[places] = first_sinks[:, None] + np.arange(num_active)
+        return sinks
 
 
 def choose_sinks(keys: U64Array, *, num_sinks: int, num_active: int) -> npt.NDArray[np.int64]:

@@ -100,6 +100,7 @@ def _manifest(run: Run, step: int, files: list[FileRecord]) -> CheckpointManifes
         model={**run.config.to_dict()["model"]},
         router=run.router.spec,
         bucket_table=run.router.bucket_table,
+        private_sources=tuple(run.router.private.source_ids.tolist()),
         corpus=run.corpus.manifest.fingerprint,
         tokenizer=run.corpus.manifest.to_dict()["tokenizer"],
         tombstones=run.tombstones,

@@ -15,6 +15,7 @@ from nulls_dist.model.throughput import (
 )
 from nulls_dist.parallel.gpus import Gpu
 from nulls_dist.parallel.topology import Topology
+from nulls_dist.unlearn.private_list import PrivateDemand, format_private
 
 _WEIGHT_BYTES: Final = {"fp32": 4, "bf16": 2}
 _STATE_BYTES: Final = 3 * 4
@@ -30,6 +31,7 @@ def forecast_run(
     on_gpu: bool,
     tokens_per_document: float | None = None,
     gpu: Gpu | None = None,
+    private: PrivateDemand | None = None,
 ) -> dict[str, Any]:
     """Return configuration, topology, sizes, memory and expected speed of a run.
 
@@ -41,6 +43,7 @@ def forecast_run(
         on_gpu: whether the run would be on GPUs.
         tokens_per_document: mean of the corpus; a document fills a row where it is not known.
         gpu: what every rank would have, if named.
+        private: what private sources take from the pool, if there are any.
     """
     model = config.model
     if model.vocab_size == VOCAB_OF_CORPUS:
@@ -68,6 +71,7 @@ def forecast_run(
         "config": config.to_dict(),
         "topology": topology.to_dict(),
         "model": asdict(counts),
+        "private_sources": asdict(private) if private else None,
         "data": {
             "tokens_per_step": tokens_per_step,
             "tokens": tokens,
@@ -152,6 +156,7 @@ def format_forecast(forecast: dict[str, Any]) -> str:
         ("preset", forecast["config"]["preset"]),
         ("topology", degrees),
         ("parameters", f"{model['parameters']:,} ({model['sink_parameters']:,} in sinks)"),
+        *_private_lines(forecast),
         ("active per token", f"{model['active_parameters']:,}"),
         ("FLOPs per token", f"{model['flops_per_token']:,} (forward and backward)"),
         ("tokens", f"{data['tokens']:,} ({data['tokens_per_step']:,} per step)"),
@@ -170,6 +175,13 @@ def format_forecast(forecast: dict[str, Any]) -> str:
             ("", f"a model, not a measurement: {assumed}"),
         ]
     return "\n".join(f"{name:<18}{text}" for name, text in lines)
+
+
+def _private_lines(forecast: dict[str, Any]) -> list[tuple[str, str]]:
+    if forecast["private_sources"] is None:
+        return []
+    demand = PrivateDemand(**forecast["private_sources"])
+    return [("private sources", format_private(demand, forecast["config"]["model"]["num_sinks"]))]
 
 
 def _memory_lines(forecast: dict[str, Any]) -> list[tuple[str, str]]:

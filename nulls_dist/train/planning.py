@@ -6,6 +6,7 @@ from typing import Any
 
 from nulls_dist.config.deepspeed import settle_deepspeed_file, zero_settings
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, RunConfig
+from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.format import MANIFEST_FILE, read_manifest
 from nulls_dist.errors import ConfigError
 from nulls_dist.parallel.accelerator import select_accelerator
@@ -14,6 +15,7 @@ from nulls_dist.parallel.topology import resolve_topology
 from nulls_dist.train.forecast import forecast_run
 from nulls_dist.train.job import resolve_dtype
 from nulls_dist.train.run import check_vocabulary_divides
+from nulls_dist.unlearn.private_list import lay_out_private, weigh_private
 
 
 def plan_run(
@@ -38,7 +40,8 @@ def plan_run(
 
     Raises:
         ConfigError: configuration, world size and DeepSpeed file do not fit each other.
-        InputError: the vocabulary is the corpus's, and that is no corpus.
+        InputError: something is the corpus's, and that is no corpus.
+        UnknownSourceError: a source that shall own sinks alone is not in the corpus.
     """
     accelerator = None if gpu else select_accelerator(local_rank)
     if accelerator:
@@ -59,6 +62,15 @@ def plan_run(
         vocab_size = manifest.tokenizer.vocab_size
         tokens_per_document = manifest.num_tokens / manifest.num_documents
     check_vocabulary_divides(replace(config.model, vocab_size=vocab_size), topology.tp)
+    private = None
+    if config.sinks.private_sources:
+        if corpus is None:
+            raise ConfigError(
+                f"sinks.private_sources ({config.sinks.private_sources}) names sources of a "
+                "corpus: name the corpus, too"
+            )
+        blocks = lay_out_private(config.model, Corpus(corpus), config.sinks.private_sources)
+        private = weigh_private(config.model, blocks)
     return forecast_run(
         config,
         topology,
@@ -67,4 +79,5 @@ def plan_run(
         on_gpu=accelerator is None or accelerator.device.type == "cuda",
         tokens_per_document=tokens_per_document,
         gpu=GPUS[gpu] if gpu else None,
+        private=private,
     )

@@ -19,6 +19,7 @@ from nulls_dist.errors import ConfigError, RefusedError
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.routing.buckets import balance_buckets
 from nulls_dist.routing.router import Router, RouterSpec
+from nulls_dist.unlearn.private_list import check_same_private, read_private_sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ def assemble_run(
     Raises:
         ConfigError: they do not fit.
         IntegrityError: the checkpoint is damaged.
+        UnknownSourceError: a source that shall own sinks alone is not there.
         RefusedError: the corpus holds a source that was deleted from the checkpoint.
     """
     model = resolve_model(config.model, corpus)
@@ -105,11 +107,16 @@ def assemble_run(
     config = replace(config, model=model)
     if checkpoint is None:
         table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
+        private = read_private_sources(config.sinks.private_sources, corpus)
         return Run(
             config=config,
             run_dir=run_dir,
             corpus=corpus,
-            router=Router(router_spec(model, corpus.manifest.router_seed), table),
+            router=Router(
+                router_spec(model, corpus.manifest.router_seed),
+                table,
+                private_sources=private.tolist(),
+            ),
             tombstones=(),
             groups=groups,
             first_step=0,
@@ -117,6 +124,7 @@ def assemble_run(
         )
     manifest = checkpoint.manifest
     check_same_model(model, model_of(checkpoint), checkpoint.root)
+    check_same_private(config.sinks.private_sources, checkpoint)
     refuse_tombstoned(corpus, manifest.tombstones)
     return Run(
         config=config,

@@ -2,10 +2,11 @@
 
 N sinks per expert and layer, K of them active per source, E experts, S sources of an expert. Two
 sources of an expert share a given sink with probability (K / N) squared, independently over strata;
-sources of different experts share none. The shares below hold in every layer.
+sources of different experts share none. The shares below hold in every layer. Where some sources
+own sinks alone, S are the others and N the sinks that these share.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, expm1, log1p
 
 from nulls_dist.config.schema import ModelConfig
@@ -70,17 +71,24 @@ def largest_deletion(model: ModelConfig, budget: float, *, in_one_expert: bool) 
     return 0 if hit == 1.0 else int(log1p(-budget) / log1p(-hit))
 
 
-def check_deletable(model: ModelConfig, budget: float) -> None:
+def check_deletable(model: ModelConfig, budget: float, *, num_private: int = 0) -> None:
     """Refuse a pool in which a single deletion breaks the budget.
+
+    Args:
+        model: with the stratified router.
+        budget: largest share.
+        num_private: sinks per expert and layer that are set aside for private sources.
 
     Raises:
         RefusedError: it does.
     """
-    share = expect_collateral(model, 1, in_one_expert=False)
+    shared = replace(model, num_sinks=model.num_sinks - num_private)
+    share = expect_collateral(shared, 1, in_one_expert=False)
     if share > budget:
+        less = f", {num_private} of them private" if num_private else ""
         raise RefusedError(
-            f"model.num_sinks ({model.num_sinks}): one deletion would take {share:.2%} of the "
-            f"sinks of an average survivor, above --max-collateral ({budget:.2%}); raise "
+            f"model.num_sinks ({model.num_sinks}{less}): one deletion would take {share:.2%} of "
+            f"the sinks of an average survivor, above --max-collateral ({budget:.2%}); raise "
             "model.num_sinks or model.num_experts, or lower model.num_active "
             f"({model.num_active})"
         )

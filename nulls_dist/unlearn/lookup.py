@@ -34,6 +34,8 @@ class SourcePlace:
     """live, suppressed or excised."""
     expert: int | None = None
     """None in a corpus, which knows no experts, and where the model has no sinks."""
+    private: bool | None = None
+    """Whether its sinks are its own alone; None where there is no expert."""
 
 
 def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
@@ -64,6 +66,7 @@ def _place(table: SourceTable, checkpoint: Checkpoint | None, found: Resolution)
         if model_of(checkpoint).has_sinks:
             ids = np.array([found.source_id], dtype=np.uint64)
             known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
+            known["private"] = found.source_id in checkpoint.manifest.private_sources
         grades = {entry.source_id: entry.grade for entry in checkpoint.manifest.tombstones}
         known["state"] = str(grades.get(found.source_id, "live"))
     return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)

@@ -5,7 +5,9 @@ sources/SOURCE_ID.json     one named source
 sinks.parquet              source_id, expert and sinks of every source; only when asked for
 
 The router's hash is the sha256 of its specification as JSON with sorted keys and without spaces;
-the bucket table's, of its little-endian uint16 values. Both together decide every source's sinks.
+the bucket table's, of its little-endian uint16 values; that of the private sources, where there are
+some, of their ids, ascending, as little-endian uint64 values. Together they decide every source's
+sinks.
 """
 
 import hashlib
@@ -93,6 +95,7 @@ def describe_run(checkpoint: Checkpoint, num_sources: int) -> dict[str, Any]:
         "model": manifest.model,
         "corpus": manifest.corpus,
         "num_sources": num_sources,
+        "private_sources": list(manifest.private_sources),
         "tombstones": [asdict(entry) for entry in manifest.tombstones],
         "files": [asdict(record) for record in manifest.files],
     }
@@ -125,6 +128,7 @@ def describe_source(
         | {name: entry[name] for name in ("source_key", "aliases", "bucket")}
         | {
             "expert": expert,
+            "private": source_id in checkpoint.manifest.private_sources,
             "sinks": sinks.tolist(),
             "files": _locate_in_files(checkpoint, expert, sinks),
             "overlap": {
@@ -154,13 +158,17 @@ def write_sinks(path: Path, router: Router, source_ids: U64Array) -> None:
 
 
 def hash_router(manifest: CheckpointManifest) -> dict[str, str]:
-    """Return the hashes of the two things that decide every source's sinks."""
+    """Return the hashes of what decides every source's sinks."""
     spec = json.dumps(manifest.router.to_dict(), sort_keys=True, separators=(",", ":"))
     table = manifest.bucket_table.astype("<u2").tobytes()
-    return {
+    hashes = {
         "router_sha256": hashlib.sha256(spec.encode()).hexdigest(),
         "bucket_table_sha256": hashlib.sha256(table).hexdigest(),
     }
+    if manifest.private_sources:
+        private = np.array(manifest.private_sources, dtype="<u8").tobytes()
+        hashes["private_sources_sha256"] = hashlib.sha256(private).hexdigest()
+    return hashes
 
 
 def _origin(checkpoint: Checkpoint) -> dict[str, Any]:

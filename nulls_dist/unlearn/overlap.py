@@ -1,7 +1,8 @@
 """Which sources share how many sinks with some named ones.
 
 Overlap is counted in (layer, sink) slots. Sources of different experts share none. Sources of one
-expert pick one sink of each stratum, so they share the slots in which their choices are equal.
+expert pick one sink of each stratum, so they share the slots in which their choices are equal; a
+private source's sinks are no one else's.
 
 Dimensions: S sources, L layers, K active sinks.
 """

@@ -95,7 +95,8 @@ def check_budget(plan: DeletionPlan, max_collateral: float) -> None:
             f"the average surviving source; the limit is {max_collateral:.2%} (--max-collateral). "
             "Nothing was written. Ways out: --mode suppress, which costs survivors nothing and "
             "leaves the weights in place; fewer sources at once; or, when the next model is "
-            "trained, a larger sink pool"
+            "trained, a larger sink pool, or private blocks (sinks.private_sources) for the "
+            "sources that may have to go, whose excision costs no other source anything"
         )
 
 

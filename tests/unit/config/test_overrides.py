@@ -186,7 +186,10 @@ def test_a_model_without_sinks_needs_no_sink_dropout_and_keeps_its_experts():
     without = ("model.num_sinks=0", "model.num_active=0")
     with pytest.raises(ConfigError, match=r"model\.sink_dropout \(0\.3\) must be 0 in a model"):
         change(*without)
-    model = change(*without, "model.sink_dropout=0").model
+    without = (*without, "model.sink_dropout=0")
+    with pytest.raises(ConfigError, match=r"sinks\.private_sources \(some\.txt\) must be empty"):
+        change(*without, "sinks.private_sources=some.txt")
+    model = change(*without).model
     assert not model.has_sinks
     assert model.num_experts == 2
 

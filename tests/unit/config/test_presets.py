@@ -140,6 +140,11 @@ def test_a_control_differs_in_its_name_and_mlps_alone(name, kind):
     )
 
 
+def test_a_control_has_no_private_sources():
+    config = apply_overrides(load_preset("nulls_tiny"), ["sinks.private_sources=some.txt"])
+    assert control_of(config, "total").sinks.private_sources == ""
+
+
 def test_initial_deviations_follow_width_and_depth():
     model: ModelConfig = load_preset("nulls_7b").model
     assert model.sink_init_std == pytest.approx(0.6 / 64)

@@ -54,8 +54,10 @@ def test_both_routers_equal_the_golden_file(case):
     for wanted in case["sinks"]:
         spec = spec_of(num_sinks=wanted["num_sinks"], num_active=wanted["k"], seed=seed)
         layer = wanted["layer"]
-        assert router_of(spec).active_sinks(ids)[layer, 0].tolist() == wanted["active"]
-        assert router_torch.active_sinks(spec, as_torch(ids))[layer, 0].tolist() == wanted["active"]
+        router = router_of(spec)
+        assert router.active_sinks(ids)[layer, 0].tolist() == wanted["active"]
+        on_tensors = router_torch.active_sinks(spec, router.private, as_torch(ids))
+        assert on_tensors[layer, 0].tolist() == wanted["active"]
 
 
 def test_the_golden_file_holds_what_it_should():
@@ -79,10 +81,12 @@ def test_numpy_and_torch_choose_the_same_distinct_sorted_sinks_one_per_stratum(
         num_sinks=num_sinks, num_active=num_active, seed=seed, num_layers=3, per_layer=per_layer
     )
     source_ids = ids_of(*ids, 2**64 - 1)
-    sinks = router_of(spec).active_sinks(source_ids)
+    router = router_of(spec)
+    sinks = router.active_sinks(source_ids)
     assert sinks.shape == (3, len(source_ids), num_active)
     assert sinks.dtype == np.int64
-    assert np.array_equal(router_torch.active_sinks(spec, as_torch(source_ids)).numpy(), sinks)
+    on_tensors = router_torch.active_sinks(spec, router.private, as_torch(source_ids))
+    assert np.array_equal(on_tensors.numpy(), sinks)
     width = num_sinks // num_active
     strata = np.broadcast_to(np.arange(num_active), sinks.shape)
     assert np.array_equal(sinks // width, strata)  # hence distinct, sorted and in range

@@ -81,6 +81,60 @@ def test_the_table_for_a_person(corpus, capsys):
     assert "expected speed" not in text  # no GPU was named
 
 
+@pytest.fixture
+def private_list(corpus, tmp_path):
+    """Three sources of one expert and one of the other."""
+    opened = Corpus(corpus)
+    ids = np.unique(opened.source_ids)
+    table = balance_buckets(opened.tokens_per_bucket(), 2)
+    router = Router(
+        router_spec(load_preset("nulls_tiny").model, opened.manifest.router_seed), table
+    )
+    experts = router.experts_of(ids)
+    chosen = [*ids[experts == 0][:1], *ids[experts == 1][:3]]
+    (tmp_path / "private.txt").write_text("".join(f"id:{number}\n" for number in chosen))
+    return tmp_path / "private.txt"
+
+
+def test_private_sources_are_planned_beside_the_others(corpus, private_list, capsys):
+    option = f"--set=sinks.private_sources={private_list}"
+    places = ["--preset=nulls_tiny", f"--corpus={corpus}", option]
+    found = said(capsys, *places, "--deletions", "1")
+    demand = {
+        "num_sources": 4,
+        "sinks_per_expert": 3 * 8,
+        "shared_sinks_per_expert": 256 - 24,
+        "unused_sinks": 2 * 24 - 4 * 8,
+        "parameters": 2 * 24 * 3 * 64 * 2,  # experts, sinks, matrices, width, layers
+    }
+    assert found["sinks"]["private"] == found["run"]["private_sources"] == demand
+    sinks = found["sinks"]
+    sharing = sinks["experts"]["shared_sources"]
+    assert sharing == [sinks["experts"]["sources"][0] - 1, sinks["experts"]["sources"][1] - 3]
+    assert sinks["load"]["sources_per_expert"] == max(sharing)
+    assert sinks["load"]["overlap"] == pytest.approx(8 * 8 / 232)
+    assert sinks["collateral"][0]["in_one_expert"] == pytest.approx(8 / 232)
+    main(places)
+    text = capsys.readouterr().out
+    line = (
+        "private sources   4; their blocks take 24 of 256 sinks of every expert and layer (18,432 "
+        "parameters, 16 sinks per layer left over); 232 stay shared"
+    )
+    assert text.count(line) == 2  # in the run, and among the sinks
+    assert "sinks per source  8 of 232 in every layer (3.45%)" in text
+
+
+def test_private_sources_that_leave_too_little_are_refused(corpus, private_list, capsys):
+    option = f"--set=sinks.private_sources={private_list}"
+    small = ["--preset=nulls_tiny", option, "--max-collateral=0.02"]
+    assert run_command(main, [*small, f"--corpus={corpus}", "--set=model.num_sinks=208"]) == REFUSED
+    assert "model.num_sinks (208, 24 of them private): one deletion" in capsys.readouterr().err
+    assert run_command(main, [*small, f"--corpus={corpus}", "--set=model.num_sinks=24"]) == USAGE
+    assert "sink expert 1 has 3 private sources" in capsys.readouterr().err
+    assert run_command(main, [*SMALL, option, "--sources=9"]) == USAGE
+    assert "name the corpus, too" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
