@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nulls_dist.checkpoint.store import TensorFile
 from nulls_dist.config.schema import ModelConfig
-from nulls_dist.unlearn.excise import pieces_of, read_header
+from nulls_dist.unlearn.excise import pieces_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,21 +46,19 @@ def locate_rows(
     Raises:
         IntegrityError: a tensor does not fit the model.
     """
-    header, data_begin = read_header(file.path)
     width = model.hidden_size
     for piece in pieces_of(file, model):
         spans = rows[piece.layer][:, None] * width + np.array([0, width]) - piece.start
         spans = spans.clip(0, piece.length)
         spans = _coalesce(spans[spans[:, 0] < spans[:, 1]])
         if len(spans):
-            begin = data_begin + header[piece.name]["data_offsets"][0]
             yield StoredRows(
                 tensor=piece.name,
                 kind=piece.kind,
                 layer=piece.layer,
                 part=piece.part,
                 dtype=str(piece.dtype).removeprefix("torch."),
-                ranges=tuple(map(tuple, (spans * piece.dtype.itemsize + begin).tolist())),
+                ranges=tuple(map(tuple, (spans * piece.dtype.itemsize + piece.offset).tolist())),
             )
 
 

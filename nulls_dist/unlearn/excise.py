@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,8 @@ class Piece:
     start: int
     length: int
     dtype: torch.dtype
+    offset: int
+    """First byte in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
         for part in SINK_PARTS
     }
     shape = (model.num_sinks, model.hidden_size)
+    header, data_begin = read_header(file.path)
     for name in file.names():
         is_weight = name in places
         if is_weight:
@@ -137,30 +140,52 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
             start=start,
             length=length,
             dtype=file.dtype(name),
+            offset=data_begin + header[name]["data_offsets"][0],
         )
 
 
 def excise_file(source: TensorFile, target: Path, excision: Excision) -> None:
     """Copy a safetensors file and overwrite the excised elements in the copy.
 
-    Everything else keeps its bytes; memory is that of the excised rows of one tensor.
+    Everything else keeps its bytes; memory is that of one tensor.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source.path, target)
-    header, begin = read_header(target)
-    for piece in pieces_of(source, excision.model):
-        positions, values = excision.replace(piece)
-        if not len(positions):
-            continue
-        stored = np.memmap(
-            target,
-            dtype=f"i{piece.dtype.itemsize}",
-            mode="r+",
-            offset=begin + header[piece.name]["data_offsets"][0],
-            shape=(piece.length,),
-        )
-        stored[positions] = bits_of(values).numpy()
-        stored.flush()
+    with target.open("r+b") as file:
+        for piece in pieces_of(source, excision.model):
+            positions, values = excision.replace(piece)
+            if len(positions):
+                stored = _read_bits(file, piece)
+                stored[positions] = bits_of(values).numpy()
+                file.seek(piece.offset)
+                stored.tofile(file)
+
+
+def check_copy(source: TensorFile, target: TensorFile, excision: Excision) -> int:
+    """Compare an excised copy with its source: excised rows as recorded, all else bit by bit.
+
+    Returns:
+        Number of excised elements.
+
+    Raises:
+        IntegrityError: an element has another value.
+    """
+    pieces = list(pieces_of(source, excision.model))
+    if pieces != list(pieces_of(target, excision.model)):
+        raise IntegrityError(f"{target.path}: tensors differ from those of {source.path}")
+    num_checked = 0
+    with source.path.open("rb") as before, target.path.open("rb") as after:
+        for piece in pieces:
+            positions, values = excision.replace(piece)
+            expected = _read_bits(before, piece)
+            expected[positions] = bits_of(values).numpy()
+            if not np.array_equal(_read_bits(after, piece), expected):
+                raise IntegrityError(
+                    f"{target.path}: {piece.name} differs from the input outside the excised rows, "
+                    "or inside from what is recorded; disk or memory may be faulty"
+                )
+            num_checked += len(positions)
+    return num_checked
 
 
 def check_excised(file: TensorFile, excision: Excision) -> int:
@@ -173,36 +198,24 @@ def check_excised(file: TensorFile, excision: Excision) -> int:
         IntegrityError: an element has another value.
     """
     num_checked = 0
-    for piece in pieces_of(file, excision.model):
-        positions, expected = excision.replace(piece)
-        stored = bits_of(file.read(piece.name).flatten())[torch.from_numpy(positions)]
-        if not torch.equal(stored, bits_of(expected)):
-            raise IntegrityError(
-                f"{file.path}: {piece.name} does not hold the recorded values in excised rows"
-            )
-        num_checked += len(positions)
+    with file.path.open("rb") as content:
+        for piece in pieces_of(file, excision.model):
+            positions, expected = excision.replace(piece)
+            if not len(positions):
+                continue
+            stored = _read_bits(content, piece)[positions]
+            if not np.array_equal(stored, bits_of(expected).numpy()):
+                raise IntegrityError(
+                    f"{file.path}: {piece.name} does not hold the recorded values in excised rows"
+                )
+            num_checked += len(positions)
     return num_checked
 
 
-def check_kept(before: TensorFile, after: TensorFile, excision: Excision) -> None:
-    """Compare everything but the excised rows of two files, bit by bit.
-
-    Raises:
-        IntegrityError: they differ elsewhere.
-    """
-    pieces = list(pieces_of(before, excision.model))
-    if pieces != list(pieces_of(after, excision.model)):
-        raise IntegrityError(f"{after.path}: tensors differ from those of {before.path}")
-    for piece in pieces:
-        positions, _ = excision.replace(piece)
-        old, new = (bits_of(file.read(piece.name).flatten()) for file in (before, after))
-        differs = old != new
-        differs[torch.from_numpy(positions)] = False
-        if differs.any():
-            raise IntegrityError(
-                f"{after.path}: {piece.name} differs outside the excised rows; "
-                "disk or memory may be faulty"
-            )
+def _read_bits(file: BinaryIO, piece: Piece) -> npt.NDArray[Any]:
+    """Read a piece as integers, without mapping the file: mapped pages would count as memory."""
+    file.seek(piece.offset)
+    return np.fromfile(file, dtype=f"i{piece.dtype.itemsize}", count=piece.length)
 
 
 def bits_of(values: Tensor) -> Tensor:

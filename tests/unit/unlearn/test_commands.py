@@ -217,7 +217,7 @@ def test_of_two_strips_at_once_one_wins_and_the_other_is_refused(checkpoint, tmp
     assert contents(tmp_path) == [f"out-{race}" for race in range(5)]
 
 
-@pytest.mark.parametrize("moment", ["excise_file", "check_kept", "record_file", "write_json"])
+@pytest.mark.parametrize("moment", ["excise_file", "check_copy", "record_file", "write_json"])
 def test_kill_during_a_strip_leaves_the_input_and_no_output(tmp_path, monkeypatch, moment):
     root = build_checkpoint(tmp_path / "checkpoint")
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
