@@ -52,6 +52,11 @@ def build_parser() -> ArgumentParser:
         help="refuse if the average surviving source would lose more of its sinks (default: 0.05)",
     )
     parser.add_argument(
+        "--exact-collateral",
+        action="store_true",
+        help="measure every survivor, also where there are more than 100,000 (minutes for millions)",
+    )
+    parser.add_argument(
         "--all-checkpoints",
         action="store_true",
         help="delete from every checkpoint that the run of this one retains; --out gets them all "
@@ -129,7 +134,8 @@ def main(argv: Sequence[str]) -> None:
         recipients=tuple(args.notify),
     )
     grade = Grade.EXCISED if args.mode == "excise" else Grade.SUPPRESSED
-    deletion = Deletion(args.checkpoint, read_requests(args.sources), grade)
+    requests = read_requests(args.sources)
+    deletion = Deletion(args.checkpoint, requests, grade, exact=args.exact_collateral)
     if not args.json:
         print(format_plan(deletion.report))
     elif args.dry_run:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from nulls_dist import hashing
 from nulls_dist.hashing import U64Array
@@ -19,7 +20,7 @@ from nulls_dist.routing.router import Router
 from nulls_dist.routing.sink_sets import SinkMask, cut_into_blocks, slots_of
 
 MAX_EXACT: Final = 100_000
-"""Survivors beyond this number are sampled."""
+"""Survivors beyond this number are sampled, unless all are asked for."""
 
 _SAMPLE_SEED: Final = 0
 _FINGERPRINT_SEED: Final = 0
@@ -53,7 +54,13 @@ class Collateral:
 
 
 def measure_collateral(
-    router: Router, *, survivors: U64Array, deleted: U64Array, zeroed: SinkMask, gone: SinkMask
+    router: Router,
+    *,
+    survivors: U64Array,
+    deleted: U64Array,
+    zeroed: SinkMask,
+    gone: SinkMask,
+    exact: bool = False,
 ) -> Collateral:
     """Measure a deletion.
 
@@ -63,16 +70,19 @@ def measure_collateral(
         deleted: (D,) uint64 sources that go.
         zeroed: sinks that the deletion zeroes.
         gone: sinks that are zero already.
+        exact: measure every survivor, however many there are.
     """
     newly = zeroed & ~gone
-    measured = _sample(survivors)
+    measured = survivors if exact else _sample(survivors)
     marks = _fingerprints(router, deleted)
     shares = np.zeros(len(measured))
     is_twin = np.zeros(len(measured), dtype=np.bool_)
     touched = np.isin(router.experts_of(measured), router.experts_of(deleted))
     places = np.flatnonzero(touched)
     begin = 0
-    for ids in cut_into_blocks(router, measured[places]):
+    blocks = cut_into_blocks(router, measured[places])
+    is_short = len(measured) <= MAX_EXACT
+    for ids in tqdm(blocks, desc="survivors", unit="block", disable=is_short or None):
         block = places[begin : begin + len(ids)]
         shares[block] = newly[slots_of(router, ids)].mean(axis=(0, 2))
         is_twin[block] = np.isin(_fingerprints(router, ids), marks)

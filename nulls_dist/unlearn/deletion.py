@@ -31,13 +31,16 @@ class Deletion:
         report: the same, as a report says it.
     """
 
-    def __init__(self, root: Path, requests: Sequence[Request], grade: Grade) -> None:
+    def __init__(
+        self, root: Path, requests: Sequence[Request], grade: Grade, *, exact: bool = False
+    ) -> None:
         """Find the sources and weigh their deletion.
 
         Args:
             root: directory of the checkpoint.
             requests: lines that name the sources.
             grade: EXCISED or SUPPRESSED.
+            exact: measure the collateral of every survivor, not of a sample of very many.
 
         Raises:
             InputError: `root` is no checkpoint, or its model has no sinks.
@@ -47,7 +50,7 @@ class Deletion:
         self.table: SourceTable = open_sources(self.checkpoint)
         self._resolutions = resolve_requests(self.table, requests)
         self.plan = plan_deletion(
-            self.checkpoint, self.table, matched_ids(self._resolutions), grade
+            self.checkpoint, self.table, matched_ids(self._resolutions), grade, exact=exact
         )
         self.report = report_plan(self.checkpoint, self.table, self._resolutions, self.plan)
 

@@ -34,7 +34,12 @@ class DeletionPlan:
 
 
 def plan_deletion(
-    checkpoint: Checkpoint, table: SourceTable, source_ids: Collection[int], grade: Grade
+    checkpoint: Checkpoint,
+    table: SourceTable,
+    source_ids: Collection[int],
+    grade: Grade,
+    *,
+    exact: bool = False,
 ) -> DeletionPlan:
     """Decide a deletion and measure its collateral.
 
@@ -43,6 +48,7 @@ def plan_deletion(
         table: its sources.
         source_ids: sources to delete.
         grade: EXCISED or SUPPRESSED; a source never returns to a lower grade.
+        exact: measure the collateral of every survivor, not of a sample of very many.
 
     Raises:
         InputError: the model has no sinks.
@@ -74,6 +80,7 @@ def plan_deletion(
             deleted=doomed,
             zeroed=zeroed,
             gone=sinks_of(router, verifiable_sources(checkpoint)),
+            exact=exact,
         ),
     )
 

@@ -7,6 +7,7 @@ from nulls_dist.unlearn.report import DeletionReport
 from nulls_dist.unlearn.resolve import Outcome
 
 _MAX_SHOWN: Final = 20
+_NORMAL_95: Final = 1.96
 
 
 def format_plan(report: DeletionReport) -> str:
@@ -46,7 +47,8 @@ def format_result(report: DeletionReport) -> str:
 
 def _collateral_lines(report: DeletionReport) -> list[str]:
     cost = report.collateral
-    measured = "" if not cost["standard_error"] else f" +- {cost['standard_error']:.3%}"
+    error = _NORMAL_95 * cost["standard_error"]
+    measured = f" +- {error:.3%} (95 % interval)" if error else ""
     lines = [
         f"collateral  mean {cost['mean']:.3%}{measured}, p99 {cost['p99']:.3%}, max "
         f"{cost['max']:.3%} of the sinks of {_measured(report)}",

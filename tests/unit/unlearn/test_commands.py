@@ -169,6 +169,8 @@ def test_report_says_on_how_many_survivors_the_collateral_was_measured(
     assert strip_tool(*options, "--json") == 0
     found = json.loads(capsys.readouterr().out)["collateral"]
     assert (found["num_measured"], found["num_survivors"]) == (30, 39)
+    assert strip_tool(*options, "--json", "--exact-collateral") == 0
+    assert json.loads(capsys.readouterr().out)["collateral"]["num_measured"] == 39
 
 
 def test_second_writer_of_an_output_is_locked_out(checkpoint, request_file, tmp_path, capsys):
