@@ -54,7 +54,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--exact-collateral",
         action="store_true",
-        help="measure every survivor, also where there are more than 100,000 (minutes for millions)",
+        help="measure every survivor, also of more than 100,000 (minutes for millions)",
     )
     parser.add_argument(
         "--all-checkpoints",
