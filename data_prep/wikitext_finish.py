@@ -14,6 +14,8 @@ LINE_BREAK: Final = "\x07"
 """Here a line begins for readers; a newline of the markup alone is no more than a space to them."""
 ITEM: Final = "\x0e"
 """Here an item of a list begins: before a bullet, an indented line or a definition."""
+APART: Final = "\x0f"
+"""Here a space belongs if a digit comes before: 1 and a quarter is not 11/4."""
 _LITERAL_QUOTE: Final = "\x03"
 _LITERAL_SPACE: Final = "\x04"
 _LITERAL_TAB: Final = "\x05"
@@ -34,6 +36,7 @@ _NO_CONTENT: Final = frozenset("-:;,. ")
 _TABLE_ROW: Final = re.compile(r"\{\||\||!!|!.*(?:!!|\|)")
 _VARIANTS: Final = re.compile(r"-\{(?:([A-Z-])\|)?([^{}\n]*)\}-")
 _VARIANT: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)*:([^;]*)")
+_AFTER_DIGIT: Final = re.compile(f"(?<=[0-9]){APART}")
 _BLANK_LINES: Final = re.compile(r"\n{3,}")
 _STRAY_TAG: Final = re.compile(
     r"</?(?:(?P<block>blockquote|br|center|div|gallery|li|ol|p|table|td|th|tr|ul)|b|big|code|font|i"
@@ -105,6 +108,8 @@ def _finish_line(line: str) -> str | None:
     line = _SPACES.sub(" ", strip_quotes(line)).strip(" ")
     if ITEM in line:
         line = _DEFINITION.sub(": ", _ITEMS.sub(lambda found: found[1] or "", line)).strip(" ")
+    if APART in line:
+        line = _AFTER_DIGIT.sub(" ", line).replace(APART, "")
     if LEFT_OUT in line:
         line = _close_gaps(line)
         if _NO_CONTENT.issuperset(line):

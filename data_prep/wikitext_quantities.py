@@ -20,7 +20,7 @@ from data_prep.wikitext_arguments import (
     subscript,
     superscript,
 )
-from data_prep.wikitext_finish import strip_quotes
+from data_prep.wikitext_finish import APART, strip_quotes
 
 _RANGE_WORDS: Final = {
     word: f" {word} " for word in ("to", "and", "or", "by", "x", "+", "*", "\u00b1", "+/-")
@@ -99,8 +99,8 @@ def _convert(arguments: Arguments) -> str:
 def _fraction(arguments: Arguments) -> str:
     values = positional(arguments)
     if len(values) == 1:
-        return f"1/{values[0]}"
-    return " ".join([*values[:-2], "/".join(values[-2:])])
+        return f"{APART}1/{values[0]}"
+    return APART + " ".join([*values[:-2], "/".join(values[-2:])])
 
 
 def _power(exponent: str) -> str:

@@ -91,9 +91,11 @@ def _ipa_codes(arguments: Arguments) -> str:
 
 
 def _quotation(arguments: Arguments) -> str:
-    author = arguments.get("author") or arguments.get("by") or arguments.get("2") or ""
     text = first(arguments)
-    signature = f"\u2014 {author}{LINE_BREAK}" if author else ""
+    author = next(filter(None, map(arguments.get, ("author", "by", "sign", "2"))), "")
+    source = next(filter(None, map(arguments.get, ("source", "title", "3"))), "")
+    origin = ", ".join(filter(None, (author, source)))
+    signature = f"\u2014 {origin}{LINE_BREAK}" if origin else ""
     return f"{LINE_BREAK}{text}{LINE_BREAK}{signature}" if text else ""
 
 

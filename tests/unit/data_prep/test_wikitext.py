@@ -60,6 +60,7 @@ CASES = {
         "Tokyo (\u6771\u4eac, T\u014dky\u014d)",
     ),
     "fractions": ("{{frac|1|2}} {{frac|3|1|2}} {{sfrac|4}}", "1/2 3 1/2 1/4"),
+    "fraction after a number": ("1{{frac|1|4}} days, x{{frac|3}}", "1 1/4 days, x1/3"),
     "val": ("{{val|1.5|0.1|e=-6|u=km}}", "1.5\u00b10.1\u00d710\u207b\u2076 km"),
     "circa": ("{{circa|300|310}} {{c.|5}}", "c. 300 \u2013 c. 310 c. 5"),
     "as of": ("{{as of|2010|4}}, {{as of|2011|5|6|lc=y}}", "As of April 2010, as of 6 May 2011"),
@@ -103,6 +104,10 @@ CASES = {
     "measure": ("{{M|1,9|19|anni}}, {{M|32,7|k|m}}", "1,9\u00d710\u00b9\u2079 anni, 32,7 km"),
     "ipa": ("({{IPAc-en|lang|\u00e6|l|\u0259}})", "(/\u00e6l\u0259/)"),
     "quote": ("a\n{{quote|text=So it is.|author=B}}\nc", "a\nSo it is.\n\u2014 B\n\nc"),
+    "quote of a source": (
+        "{{quote|So.|[[B|C]]<ref>d</ref>|in E, 1971}}",
+        "So.\n\u2014 C, in E, 1971",
+    ),
     "lists": ("{{hlist|a|b}}\n{{ordered list|x|y}}", "a, b\n- x\n- y"),
     "named first argument": ("{{nowrap|1=a=b}}", "a=b"),
     "template in template": ("{{small|{{convert|5|km|mi}}}}", "5 km"),
