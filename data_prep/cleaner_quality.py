@@ -61,8 +61,10 @@ _HIDDEN_TAG: Final = re.compile(
 _TAG: Final = re.compile("</?[a-z][^<>]*>", re.I)
 _TABLE: Final = re.compile(r"^[ :]*\{\|(?:(?!^[ :]*\{\|).)*?^ *\|\}", re.M | re.S)
 _TEMPLATE: Final = re.compile(r"\{\{([^{}]*)\}\}")
-_ALONE: Final = re.compile(r"^[ :*]*\x02[\x02 ]*$", re.M)
-_LEADING: Final = re.compile(r"^\x02[\x02 ]*", re.M)
+_ALONE: Final = re.compile(r"^[ :*]*\x02(?:\x02| |\x03[^\x04\n]*\x04)*$", re.M)
+"""A line of nothing but templates: \x02 stands before each, its text between \x03 and \x04."""
+_LEADING: Final = re.compile(r"^\x02[\x02-\x04 ]*", re.M)
+_MARKS: Final = re.compile("[\x02-\x04]")
 _LINK: Final = re.compile(r"\[\[((?:[^\[\]]|\[(?!\[)|\](?!\]))*)\]\]")
 _EXTERNAL: Final = re.compile(r"\[(?:https?:)?//[^\s\[\]]*([^\[\]]*)\]|https?://[^\s\[\]]*")
 _UNSEEN_LINK: Final = re.compile(r"(?:file|image|media|category|[a-z]{2,3}(?:-[a-z]+)?) *:", re.I)
@@ -137,7 +139,8 @@ def _read_prose(markup: str) -> list[str]:
         while num_changed:  # from the inside out
             text, num_changed = pattern.subn(shown, text)
     text = _EXTERNAL.sub(lambda found: found[1] or "", text)
-    text = _LEADING.sub("", _TAG.sub("\x02", _ALONE.sub("", text))).replace("\x02", " ")
+    text = _LEADING.sub("", _TAG.sub("\x02", _ALONE.sub("", text)))
+    text = _MARKS.sub(" ", text)
     lines: list[str] = []
     hidden_below = 0
     for line in text.split("\n"):
@@ -164,7 +167,7 @@ def _show_template(template: re.Match[str]) -> str:
         shown = shown[:2]
     elif _VERSES.match(name):  # what follows the verse names a translation
         shown = [part for part in shown if not part.isdecimal() or part is shown[0]]
-    return f"\x02 {' '.join(shown)} \x02"
+    return f"\x02\x03{_MARKS.sub(' ', ' '.join(shown))}\x04"
 
 
 def _show_link(link: re.Match[str]) -> str:

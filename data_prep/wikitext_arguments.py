@@ -21,6 +21,7 @@ _SUBSCRIPTS: Final = str.maketrans(
 )
 _RAISABLE: Final = re.compile("[0-9+=()n\u2212-]+")
 _LOWERABLE: Final = re.compile("(?:[0-9+=()n\u2212-]|(?<![a-z])[aehijklmoprstuvx](?![a-z]))+")
+_STATE: Final = re.compile(r"([0-9]*)(\([a-z]+\))")
 _EXPONENT: Final = re.compile("(?=.*[0-9+\u2212])[a-z0-9.,/+\u2212-]+", re.I)
 
 
@@ -34,7 +35,9 @@ def superscript(text: str) -> str:
 
 
 def subscript(text: str) -> str:
-    """Write an index of digits, signs and single letters; whole words stay."""
+    """Write an index of digits, signs and single letters; words stay, and states like "(aq)"."""
+    if state := _STATE.fullmatch(text):
+        return state[1].translate(_SUBSCRIPTS) + state[2]
     return text.translate(_SUBSCRIPTS) if _LOWERABLE.fullmatch(text) else text
 
 

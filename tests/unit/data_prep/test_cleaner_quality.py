@@ -49,6 +49,7 @@ HIDDEN_NUMBERS = {
     "template of its own": "\n{{Infobox one two three four five six seven eight\n| a = 12\n}}\n",
     "citation": "{{cite book|year=12|13}}{{sfn|Smith|1999|p=9}}{{rp|12}}",
     "media": "[[File:A.jpg|thumb|the 12 [[b|13]]]]",
+    "templates of their own": "\n{{Years|1939 1940 1941|{{b|1942 1943 1944}}|c}} {{x|1945 1946}}\n",
     "pictures": "\n{{double image|right|one two three four five six seven 12.png|13}}\n",
     "language link": "[[de:12]]",
     "named argument": "{{nowrap|1=5|x=12}}",

@@ -154,8 +154,8 @@ CASES = {
         "x^(a+b) 10^1.5 5^(1/2) Mlle",
     ),
     "letters below": (
-        "K<sub>a1</sub> x<sub>i+1</sub> 20<sub>hex</sub> HCl<sub>(g)</sub>",
-        "K\u2090\u2081 x\u1d62\u208a\u2081 20hex HCl(g)",
+        "K<sub>a1</sub> x<sub>i+1</sub> 20<sub>hex</sub> H<sub>2(l)</sub> HCl<sub>(g)</sub>",
+        "K\u2090\u2081 x\u1d62\u208a\u2081 20hex H\u2082(l) HCl(g)",
     ),
     "code": ("<syntaxhighlight lang=py>\nif ''x'':\n    y\n</syntaxhighlight>", "if ''x'':\n    y"),
     "line break": ("a<br>b<br />c", "a\nb\nc"),
@@ -173,6 +173,7 @@ CASES = {
     "row without a table": ("a\n! b !! c\n! d\n", "a\n! d"),
     "table in a template": ("{{box|\n{|\n| a\n|}\n}}b", "b"),
     "template in a table": ("{|\n| {{convert|5|km}}\n|}\na", "a"),
+    "line of a link that is none": ("a [[b\n|c]] d", "a [[b |c]] d"),
     "html table": ("a<table><tr><td>b</td></tr></table>", "a"),
     # Lists and paragraphs
     "list": ("* a\n** b\n# c\n: d\n; e", "- a\n- b\n- c\nd\ne"),
