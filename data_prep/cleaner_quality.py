@@ -84,7 +84,7 @@ _NOT_SHOWN: Final = re.compile(
 """Templates that show readers nothing, a note's mark, a picture, or a number not in the markup."""
 _QUANTITIES: Final = frozenset({"convert", "cvt", "conv"})
 _QUANTITY: Final = re.compile(r"[0-9.,/+\u2212-]+|to|and|or|by|x|-|\u2013|to\(-\)|and\(-\)")
-_SHIPS: Final = re.compile("(?:hm[acn]?s|uss|usns|ss|ms|mv|rms|sms|ins|ship|sclass2?-?)$")
+_SHIPS: Final = re.compile("(?:hms|hmas|hmcs|uss|usns|ss|ms|mv|rms|sms|ins|ship|sclass2?-?)$")
 _VERSES: Final = re.compile("bible(?:verse|ref)")
 _DATES: Final = re.compile(r"as of|(?:birth|death|start|end)[ -]date|date$|dts$")
 

@@ -142,7 +142,8 @@ _RENDERERS: Final = QUANTITIES | name_renderers(
         "|var|em|strong|mono|code|kbd|samp|tt|linktext|center|centre|unichar|ipa|iast|unicode|polytonic"
         "|hebrew|pie|abbr|tooltip|hover title|flag|flagcountry|flagu|script|bigmath|nastaliq|resize"
         "|columns-list|bold|italic|underline|overline|strike|nobold|awrap|no wrap|longitem|nq|ta"
-        "|tutto attaccato|maiuscoletto|cas|not a typo|as written|typo|proper name",
+        "|tutto attaccato|maiuscoletto|cas|not a typo|as written|typo|proper name|senza fonte"
+        "|citation needed span|cn span|fact span",
         first,
     ),
     ("lang|rtl-lang|font color|color|colour", second),

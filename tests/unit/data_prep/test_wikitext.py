@@ -82,8 +82,8 @@ CASES = {
     "extinct": ("{{extinct}}Order A", "\u2020Order A"),
     "dental formula": ("{{DentalFormula|upper=0.0.2|lower=1.0.2}}", "0.0.2/1.0.2"),
     "countries": (
-        "* ''{{FRO}}'' (DEN)\n* {{CIV}}\n* {{Per}} {{TOC}}",
-        "- Faroe Islands (DEN)\n- C\u00f4te d'Ivoire",
+        "* ''{{GRL}}'' (DEN)\n* {{CIV}}\n* {{Per}} {{TOC}}",
+        "- Greenland (DEN)\n- C\u00f4te d'Ivoire",
     ),
     "possessive": ("''Titanic''{{'s}} crew", "Titanic's crew"),
     "nowrap": ("{{nowrap|5 km}} {{abbr|UN|United Nations}}", "5 km UN"),
@@ -110,6 +110,10 @@ CASES = {
     ),
     "lists": ("{{hlist|a|b}}\n{{ordered list|x|y}}", "a, b\n- x\n- y"),
     "named first argument": ("{{nowrap|1=a=b}}", "a=b"),
+    "text that lacks a source": (
+        "a, {{Senza fonte|of 5 km}} {{citation needed span|b}}",
+        "a, of 5 km b",
+    ),
     "template in template": ("{{small|{{convert|5|km|mi}}}}", "5 km"),
     "formatnum": ("{{formatnum:12345}} {{formatnum:{{x}}}}!", "12,345!"),
     "comment in a name": ("{{convert<!-- x -->|5|km}}", "5 km"),
