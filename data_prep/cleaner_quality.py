@@ -36,11 +36,12 @@ RESIDUE: Final = {
 }
 """What readers of the page do not see, by name."""
 
-EMPTY_PARENTHESES: Final = re.compile(r"(?:(?<=\s)|^)\([ ;,:]*\)|\( ?[,;]", re.M)
-"""Nothing in them, or punctuation first, where something was left out."""
+EMPTY_PARENTHESES: Final = re.compile(r"(?:(?<=\s)|^)\([ ;,:]*\)|\( ?[,;]|[,;] \)", re.M)
+"""Nothing in them, or punctuation first or last, where something was left out."""
 
-_FORMULA: Final = re.compile(r"\$[^$\n]*[\\{][^$\n]*\$")
-"""LaTeX, in which doubled braces are no template."""
+_FORMULA: Final = re.compile(r"\$(?![\s$])[^$\n]*[\\{][^$\n]*(?<!\s)\$(?![0-9])")
+"""LaTeX, in which doubled braces are no template; no dollars of money with something between."""
+_CONTEXT: Final = 40
 _NUMBER: Final = re.compile("[0-9]+(?:[,.][0-9]+)*")
 _SHIFTED: Final = str.maketrans(
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
@@ -60,7 +61,10 @@ _HIDDEN_TAG: Final = re.compile(
 _TAG: Final = re.compile("</?[a-z][^<>]*>", re.I)
 _TABLE: Final = re.compile(r"^[ :]*\{\|(?:(?!^[ :]*\{\|).)*?^ *\|\}", re.M | re.S)
 _TEMPLATE: Final = re.compile(r"\{\{([^{}]*)\}\}")
-_ALONE: Final = re.compile(r"^[ :*]*\x02[\x02 ]*$", re.M)
+_ALONE: Final = re.compile(r"^[ :*]*\x02(?:\x02| |\x03[^\x04\n]*\x04)*$", re.M)
+"""A line of nothing but templates: \x02 stands before each, its text between \x03 and \x04."""
+_LEADING: Final = re.compile(r"^\x02[\x02-\x04 ]*", re.M)
+_MARKS: Final = re.compile("[\x02-\x04]")
 _LINK: Final = re.compile(r"\[\[((?:[^\[\]]|\[(?!\[)|\](?!\]))*)\]\]")
 _EXTERNAL: Final = re.compile(r"\[(?:https?:)?//[^\s\[\]]*([^\[\]]*)\]|https?://[^\s\[\]]*")
 _UNSEEN_LINK: Final = re.compile(r"(?:file|image|media|category|[a-z]{2,3}(?:-[a-z]+)?) *:", re.I)
@@ -74,20 +78,30 @@ _NOT_PROSE: Final = tuple("*#:;|!{}= ")
 _NOT_SHOWN: Final = re.compile(
     r"cit|harv|sfn|rp$|refn|efn|#tag|note|fact$|cn$|when|who|which|where|clarify|vague|dubious"
     r"|by whom|page needed|verif|fail|better|unreliable|update|anchor|flagicon|flag|coord|legend"
-    r"|inflation|format price|age$|pop density|use |pp-|see|main|further|about|image|isbn|lsj"
+    r"|inflation|format price|age$|pop density|use |pp-|see|main|further|about|distinguish"
+    r"|(?:\w+ )?image|isbn|lsj"
 )
-"""Templates that show readers nothing, a note's mark, or a number that is not in the markup."""
+"""Templates that show readers nothing, a note's mark, a picture, or a number not in the markup."""
 _QUANTITIES: Final = frozenset({"convert", "cvt", "conv"})
 _QUANTITY: Final = re.compile(r"[0-9.,/+\u2212-]+|to|and|or|by|x|-|\u2013|to\(-\)|and\(-\)")
+_SHIPS: Final = re.compile("(?:hms|hmas|hmcs|uss|usns|ss|ms|mv|rms|sms|ins|ship|sclass2?-?)$")
+_VERSES: Final = re.compile("bible(?:verse|ref)")
 _DATES: Final = re.compile(r"as of|(?:birth|death|start|end)[ -]date|date$|dts$")
 
 
 def count_residue(text: str) -> Counter[str]:
     """Count what is left of markup in a cleaned text, by the names of `RESIDUE`."""
-    text = _FORMULA.sub("", text)
-    return Counter(
-        {name: found for name, mark in RESIDUE.items() if (found := len(mark.findall(text)))}
-    )
+    return Counter(name for name, _ in find_residue(text))
+
+
+def find_residue(text: str) -> list[tuple[str, str]]:
+    """Return what is left of markup in a cleaned text: its name in `RESIDUE`, and some context."""
+    text = _FORMULA.sub("$", text)
+    return [
+        (name, " ".join(text[max(0, found.start() - _CONTEXT) : found.end() + _CONTEXT].split()))
+        for name, mark in RESIDUE.items()
+        for found in mark.finditer(text)
+    ]
 
 
 def read_numbers(text: str) -> list[str]:
@@ -125,7 +139,8 @@ def _read_prose(markup: str) -> list[str]:
         while num_changed:  # from the inside out
             text, num_changed = pattern.subn(shown, text)
     text = _EXTERNAL.sub(lambda found: found[1] or "", text)
-    text = _TAG.sub(" ", _ALONE.sub("", text)).replace("\x02", " ")
+    text = _LEADING.sub("", _TAG.sub("\x02", _ALONE.sub("", text)))
+    text = _MARKS.sub(" ", text)
     lines: list[str] = []
     hidden_below = 0
     for line in text.split("\n"):
@@ -148,7 +163,11 @@ def _show_template(template: re.Match[str]) -> str:
         shown = list(takewhile(_QUANTITY.fullmatch, shown))
     elif _DATES.match(name):
         shown = shown[2:3] + shown[:1]
-    return f"\x02 {' '.join(shown)} \x02"
+    elif _SHIPS.match(name):  # the last argument chooses a format
+        shown = shown[:2]
+    elif _VERSES.match(name):  # what follows the verse names a translation
+        shown = [part for part in shown if not part.isdecimal() or part is shown[0]]
+    return f"\x02\x03{_MARKS.sub(' ', ' '.join(shown))}\x04"
 
 
 def _show_link(link: re.Match[str]) -> str:

@@ -1,9 +1,9 @@
 """From wiki markup to plain text: one pass over the tokens of a page.
 
-Links become their labels, inline templates the text they stand for (`wikitext_templates`), lists
-lines with a dash, math its LaTeX source. References, tables, media, galleries, navigation and the
-sections at the end of an article (references, external links) are left out. The result depends on
-the markup alone: no clock, no network, no template pages.
+A paragraph becomes one line. Links become their labels, inline templates the text they stand for
+(`wikitext_templates`), lists lines with a dash, math its LaTeX source. References, tables, media,
+galleries, navigation and the sections at the end of an article (references, external links) are
+left out. The result depends on the markup alone: no clock, no network, no template pages.
 """
 
 from collections.abc import Mapping

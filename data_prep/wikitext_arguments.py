@@ -8,22 +8,37 @@ Arguments = Mapping[str, str]
 """Rendered arguments by name; positional ones are "1", "2", ..."""
 Renderer = Callable[[Arguments], str]
 
-SUPERSCRIPTS: Final = str.maketrans(
+_SUPERSCRIPTS: Final = str.maketrans(
     "0123456789+-=()n\u2212",
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207c\u207d\u207e\u207f"
     "\u207b",
 )
-SUBSCRIPTS: Final = str.maketrans(
-    "0123456789+-=()n\u2212",
-    "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u208a\u208b\u208c\u208d\u208e\u2099"
+_SUBSCRIPTS: Final = str.maketrans(
+    "0123456789+-=()aehijklmnoprstuvx\u2212",
+    "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u208a\u208b\u208c\u208d\u208e"
+    "\u2090\u2091\u2095\u1d62\u2c7c\u2096\u2097\u2098\u2099\u2092\u209a\u1d63\u209b\u209c\u1d64\u1d65\u2093"
     "\u208b",
 )
-_SHIFTABLE: Final = re.compile("[0-9+=()n\u2212-]+")
+_RAISABLE: Final = re.compile("[0-9+=()n\u2212-]+")
+_LOWERABLE: Final = re.compile("(?:[0-9+=()n\u2212-]|(?<![a-z])[aehijklmoprstuvx](?![a-z]))+")
+_STATE: Final = re.compile(r"([0-9]*)(\([a-z]+\))")
+_EXPONENT: Final = re.compile("(?=.*[0-9+\u2212])[a-z0-9.,/+\u2212-]+", re.I)
 
 
-def shift(text: str, table: dict[int, int]) -> str:
-    """Write digits and signs as super- or subscripts where every character has one."""
-    return text.translate(table) if _SHIFTABLE.fullmatch(text) else text
+def superscript(text: str) -> str:
+    """Write an exponent or a charge with small digits, or as "^1.5" or "^(a+b)"; words stay."""
+    if _RAISABLE.fullmatch(text):
+        return text.translate(_SUPERSCRIPTS)
+    if _EXPONENT.fullmatch(text):
+        return f"^{text}" if text.replace(".", "").isdecimal() else f"^({text})"
+    return text
+
+
+def subscript(text: str) -> str:
+    """Write an index of digits, signs and single letters; words stay, and states like "(aq)"."""
+    if state := _STATE.fullmatch(text):
+        return state[1].translate(_SUBSCRIPTS) + state[2]
+    return text.translate(_SUBSCRIPTS) if _LOWERABLE.fullmatch(text) else text
 
 
 def positional(arguments: Arguments) -> list[str]:

@@ -8,8 +8,6 @@ import re
 from typing import Final
 
 from data_prep.wikitext_arguments import (
-    SUBSCRIPTS,
-    SUPERSCRIPTS,
     Arguments,
     Renderer,
     around,
@@ -19,9 +17,10 @@ from data_prep.wikitext_arguments import (
     last,
     name_renderers,
     positional,
-    shift,
+    subscript,
+    superscript,
 )
-from data_prep.wikitext_finish import strip_quotes
+from data_prep.wikitext_finish import APART, strip_quotes
 
 _RANGE_WORDS: Final = {
     word: f" {word} " for word in ("to", "and", "or", "by", "x", "+", "*", "\u00b1", "+/-")
@@ -45,7 +44,22 @@ _UNITS: Final = {
     "kph": "km/h",
     "impgal": "imp gal",
     "usgal": "US gal",
+    "ft2": "sq ft",
+    "ft3": "cu ft",
+    "oilbbl": "bbl",
+    "oilbbl/d": "bbl/d",
+    "LT": "long tons",
+    "ST": "short tons",
+    "MT": "t",
+    "carat": "carats",
 }
+_MULTIPLES: Final = {"e3": "thousand", "e6": "million", "e9": "billion", "e12": "trillion"} | {
+    "k": "thousand",
+    "M": "million",
+    "G": "billion",
+    "T": "trillion",
+}
+_MULTIPLE: Final = re.compile("(e(?:3|6|9|12)(?=[a-zA-Z])|[kMGT](?=oilbbl|cuft))(.+)")
 _ELEMENTS: Final = {"hydrogen": "H", "carbon": "C", "nitrogen": "N", "oxygen": "O"}
 _MONTHS: Final = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -63,7 +77,10 @@ def group_digits(number: str) -> str:
 
 def _unit(code: str) -> str:
     code = code.removesuffix("-change")
-    return _UNITS.get(code, code)
+    multiple = ""
+    if found := _MULTIPLE.fullmatch(code):
+        multiple, code = f"{_MULTIPLES[found[1]]} ", found[2]
+    return multiple + _UNITS.get(code, code)
 
 
 def _convert(arguments: Arguments) -> str:
@@ -82,12 +99,12 @@ def _convert(arguments: Arguments) -> str:
 def _fraction(arguments: Arguments) -> str:
     values = positional(arguments)
     if len(values) == 1:
-        return f"1/{values[0]}"
-    return " ".join([*values[:-2], "/".join(values[-2:])])
+        return f"{APART}1/{values[0]}"
+    return APART + " ".join([*values[:-2], "/".join(values[-2:])])
 
 
 def _power(exponent: str) -> str:
-    return f"\u00d710{shift(exponent, SUPERSCRIPTS)}" if exponent else ""
+    return f"\u00d710{superscript(exponent)}" if exponent else ""
 
 
 def _value(arguments: Arguments) -> str:
@@ -142,9 +159,13 @@ def _coordinates(arguments: Arguments) -> str:
     return ""
 
 
+def _dental_formula(arguments: Arguments) -> str:
+    return "/".join(filter(None, (arguments.get("upper"), arguments.get("lower"))))
+
+
 def _chemistry(arguments: Arguments) -> str:
     return "".join(
-        shift(value, SUPERSCRIPTS if _CHARGE.fullmatch(value) else SUBSCRIPTS)
+        superscript(value) if _CHARGE.fullmatch(value) else subscript(value)
         for value in map(strip_quotes, positional(arguments))
     )
 
@@ -192,7 +213,8 @@ QUANTITIES: Final = name_renderers(
     ("height", _height),
     ("coord", _coordinates),
     ("chem|chem2", _chemistry),
-    ("nuclide|nuclide2|simple nuclide|simple nuclide2", joined("-")),
+    ("dentalformula", _dental_formula),
+    ("nuclide|nuclide2|simple nuclide|simple nuclide2|simplenuclide|simplenuclide2", joined("-")),
     *((name, constant(symbol)) for name, symbol in _ELEMENTS.items()),
     ("e", lambda given: _power(first(given))),
     ("us$|usd", around("US$")),

@@ -15,8 +15,8 @@ from typing import Any, Final
 from mwparserfromhell.parser import CTokenizer, tokens  # type: ignore[attr-defined]
 from mwparserfromhell.parser.tokenizer import Tokenizer
 
-from data_prep.wikitext_arguments import SUBSCRIPTS, SUPERSCRIPTS, shift
-from data_prep.wikitext_finish import LEFT_OUT, protect, strip_quotes
+from data_prep.wikitext_arguments import subscript, superscript
+from data_prep.wikitext_finish import ITEM, LEFT_OUT, LINE_BREAK, protect, strip_quotes
 from data_prep.wikitext_templates import find_renderer
 
 Tokens = Iterator[Any]
@@ -31,7 +31,7 @@ _DROPPED_TAGS: Final = frozenset(
 )
 _BLOCK_TAGS: Final = frozenset({"p", "div", "blockquote", "center", "poem", "ul", "ol", "dl"})
 _VERBATIM_TAGS: Final = frozenset({"syntaxhighlight", "source", "pre"})
-_BULLETS: Final = {"*": "- ", "#": "- ", ":": "", ";": ""}
+_BULLETS: Final = {"*": f"{ITEM}- ", "#": f"{ITEM}- ", ":": ITEM, ";": ITEM}
 _MAGIC_WORD: Final = re.compile(r"__[^\W\da-z_]{2,30}(?:_[^\W\da-z_]{2,30}){0,3}__")
 _LANGUAGE_LINK: Final = re.compile(r"(?!(?:doi|mw|rfc|wmf):)[a-z]{2,3}(?:-[a-z]{2,8})*:|simple:")
 _MEDIA_FILE: Final = re.compile(
@@ -165,7 +165,7 @@ class Renderer:
             return LEFT_OUT
         if name in ("li", "dd", "dt") and opening.wiki_markup is not None:
             return _BULLETS.get(opening.wiki_markup, "")
-        return "\n" if name in ("br", "hr") else _render_tag(name, content)
+        return LINE_BREAK if name in ("br", "hr") else _render_tag(name, content)
 
 
 def _render(stream: Tokens, handlers: dict[type, Callable[[Any, Tokens], str]]) -> tuple[str, Any]:
@@ -197,17 +197,20 @@ def _render_tag(name: str, content: str) -> str:
     if name == "nowiki":
         return protect(content)
     if name in _VERBATIM_TAGS:
-        return f"\n{protect(content, spaces=True)}\n"
+        return f"{LINE_BREAK}{protect(content, spaces=True)}{LINE_BREAK}"
     if name == "math":
-        return f"${protect(content.strip())}$" if content.strip() else LEFT_OUT
+        formula = " ".join(content.split())
+        return f"${protect(formula)}$" if formula else LEFT_OUT
     if name == "sup":
-        return shift(strip_quotes(content).strip(), SUPERSCRIPTS)
+        return superscript(strip_quotes(content).strip())
     if name == "sub":
-        return shift(strip_quotes(content).strip(), SUBSCRIPTS)
+        return subscript(strip_quotes(content).strip())
     if name == "li":
-        return f"\n- {content}"
+        return f"{LINE_BREAK}- {content}"
+    if name == "poem":
+        content = content.replace("\n", LINE_BREAK)
     if name in _BLOCK_TAGS:
-        return f"\n{content}\n"
+        return f"{LINE_BREAK}{content}{LINE_BREAK}"
     return content
 
 

@@ -8,8 +8,6 @@ import re
 from typing import Final
 
 from data_prep.wikitext_arguments import (
-    SUBSCRIPTS,
-    SUPERSCRIPTS,
     Arguments,
     Renderer,
     around,
@@ -20,52 +18,14 @@ from data_prep.wikitext_arguments import (
     name_renderers,
     positional,
     second,
-    shift,
+    subscript,
+    superscript,
 )
+from data_prep.wikitext_finish import LINE_BREAK
+from data_prep.wikitext_names import COUNTRIES, LANGUAGES
 from data_prep.wikitext_quantities import QUANTITIES, group_digits
 
 _FORMATTED_NUMBER: Final = re.compile(r"formatnum: ?([0-9.,-]+)")
-_LANGUAGES: Final = {
-    "ar": "Arabic",
-    "bg": "Bulgarian",
-    "ca": "Catalan",
-    "cs": "Czech",
-    "cy": "Welsh",
-    "da": "Danish",
-    "de": "German",
-    "el": "Greek",
-    "en": "English",
-    "es": "Spanish",
-    "eu": "Basque",
-    "fa": "Persian",
-    "fi": "Finnish",
-    "fr": "French",
-    "ga": "Irish",
-    "gd": "Scottish Gaelic",
-    "grc": "Ancient Greek",
-    "he": "Hebrew",
-    "hi": "Hindi",
-    "hr": "Croatian",
-    "hu": "Hungarian",
-    "hy": "Armenian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ka": "Georgian",
-    "ko": "Korean",
-    "la": "Latin",
-    "nl": "Dutch",
-    "no": "Norwegian",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "sa": "Sanskrit",
-    "sr": "Serbian",
-    "sv": "Swedish",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "zh": "Chinese",
-}
 _ACCIDENTALS: Final = {
     "flat": "\u266d",
     "b": "\u266d",
@@ -85,8 +45,11 @@ def find_renderer(name: str) -> Renderer | None:
     """Return how to render the template of a name, or None to leave it out.
 
     Args:
-        name: as in the markup; case, underscores and white space are normalised here.
+        name: as in the markup; case, underscores and white space are normalised here, but the code
+            of a country must be in capitals.
     """
+    if name.isupper() and (country := COUNTRIES.get(name.strip().casefold())):
+        return constant(country)
     name = " ".join(name.replace("_", " ").split()).casefold()
     if renderer := _RENDERERS.get(name):
         return renderer
@@ -102,7 +65,7 @@ def find_renderer(name: str) -> Renderer | None:
 
 
 def _language_renderer(code: str) -> Renderer:
-    name = _LANGUAGES.get(code) or _LANGUAGES.get(code.partition("-")[0])
+    name = LANGUAGES.get(code) or LANGUAGES.get(code.partition("-")[0])
     return around(f"{name}: " if name else "")
 
 
@@ -128,9 +91,12 @@ def _ipa_codes(arguments: Arguments) -> str:
 
 
 def _quotation(arguments: Arguments) -> str:
-    author = arguments.get("author") or arguments.get("by") or arguments.get("2") or ""
     text = first(arguments)
-    return f"\n{text}\n" + (f"\u2014 {author}\n" if author else "") if text else ""
+    author = next(filter(None, map(arguments.get, ("author", "by", "sign", "2"))), "")
+    source = next(filter(None, map(arguments.get, ("source", "title", "3"))), "")
+    origin = ", ".join(filter(None, (author, source)))
+    signature = f"\u2014 {origin}{LINE_BREAK}" if origin else ""
+    return f"{LINE_BREAK}{text}{LINE_BREAK}{signature}" if text else ""
 
 
 def _ship(prefix: str) -> Renderer:
@@ -158,7 +124,7 @@ def _author_year(arguments: Arguments) -> str:
 
 
 def _list(arguments: Arguments) -> str:
-    return "".join(f"\n- {value}" for value in positional(arguments)) + "\n"
+    return "".join(f"{LINE_BREAK}- {value}" for value in positional(arguments)) + LINE_BREAK
 
 
 def _columns(arguments: Arguments) -> str:
@@ -176,7 +142,8 @@ _RENDERERS: Final = QUANTITIES | name_renderers(
         "|var|em|strong|mono|code|kbd|samp|tt|linktext|center|centre|unichar|ipa|iast|unicode|polytonic"
         "|hebrew|pie|abbr|tooltip|hover title|flag|flagcountry|flagu|script|bigmath|nastaliq|resize"
         "|columns-list|bold|italic|underline|overline|strike|nobold|awrap|no wrap|longitem|nq|ta"
-        "|tutto attaccato|maiuscoletto|cas|not a typo|as written|typo|proper name",
+        "|tutto attaccato|maiuscoletto|cas|not a typo|as written|typo|proper name|senza fonte"
+        "|citation needed span|cn span|fact span",
         first,
     ),
     ("lang|rtl-lang|font color|color|colour", second),
@@ -185,6 +152,8 @@ _RENDERERS: Final = QUANTITIES | name_renderers(
     ("nihongo|nihongo2|nihongo3", _nihongo),
     ("zh|zh-cn|zh-tw", _chinese),
     ("ipac-en|ipac-pl|ipac-de", _ipa_codes),
+    ("key|keypress|key press", joined("+")),
+    ("extinct|dagger|\u2020", constant("\u2020")),
     ("respell|pronunciation respelling", joined("-")),
     ("angbr|angle bracket", around("\u27e8", "\u27e9")),
     ("angbr ipa", around("\u27e8", "\u27e9")),
@@ -195,11 +164,11 @@ _RENDERERS: Final = QUANTITIES | name_renderers(
     ("columns", _columns),
     ("quote|cquote|blockquote|quotation|bquote|centered pull quote|rquote", _quotation),
     ("ill|interlanguage link|interlanguage link multi|link-interwiki", _interlanguage),
-    ("sup", lambda arguments: shift(first(arguments), SUPERSCRIPTS)),
-    ("sub", lambda arguments: shift(first(arguments), SUBSCRIPTS)),
+    ("sup", lambda arguments: superscript(first(arguments))),
+    ("sub", lambda arguments: subscript(first(arguments))),
     ("music", lambda arguments: _ACCIDENTALS.get(first(arguments), "")),
     ("ndash|en dash|\u2013|nsndns", constant("\u2013")),
-    ("snd|spnd|spaced ndash|spaced en dash|sndash", constant(" \u2013 ")),
+    ("snd|snds|spnd|spaced ndash|spaced en dash|sndash", constant(" \u2013 ")),
     ("mdash|mdashb|em dash|emdash|\u2014", constant("\u2014")),
     ("nbsp|space|thinsp|thin space|hair space|hsp|spaces|sp", constant(" ")),
     ("'|apostrophe", constant("'")),
@@ -221,5 +190,5 @@ _RENDERERS: Final = QUANTITIES | name_renderers(
     ("harvtxt", _author_year),
     ("us patent", around("U.S. Patent ")),
     ("sic", constant("[sic]")),
-    ("clear|-|br", constant("\n")),
+    ("clear|-|br", constant(LINE_BREAK)),
 )

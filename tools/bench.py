@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
             "OMP_NUM_THREADS=1 python tools/bench.py sinks",
             "python tools/bench.py sinks --tokens 1024 --json",
             "python tools/bench.py train --preset nulls_1b --layers 2 --tokens 8192",
+            "python tools/bench.py cleaner --input enwiki-pages-articles.xml.bz2 --pages 100",
             "python tools/bench.py deletion --work bench-work --out benchmarks/deletion.json",
         ),
     )
@@ -73,7 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
     memory = names.add_parser(
         "memory", help="the memory model against tensors held in a run on one process (a minute)"
     )
-    for each in (sinks, deletion, large, strip, parity, resume, memory, *speed):
+    preparation = _add_preparation(names)
+    for each in (sinks, deletion, large, strip, parity, resume, memory, *speed, *preparation):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -109,6 +111,17 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
             "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
         )
     return train, head, loader
+
+
+def _add_preparation(names: Any) -> tuple[argparse.ArgumentParser, ...]:
+    """Add the benchmarks of data preparation."""
+    cleaner = names.add_parser(
+        "cleaner", help="the cleaner of wiki markup against three others: quality and speed"
+    )
+    cleaner.add_argument("--input", type=Path, required=True, help="a MediaWiki XML dump")
+    cleaner.add_argument("--pages", type=positive_int, help="first articles only; default: all")
+    cleaner.add_argument("--rounds", type=positive_int, default=3, help="default 3")
+    return (cleaner,)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -156,6 +169,8 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         return result, format_memory(result)
     if args.name in ("train", "head", "loader"):
         return _measure_speed(args)
+    if args.name == "cleaner":
+        return _measure_preparation(args)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))
@@ -184,6 +199,14 @@ def _measure_speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     )
     result = bench_training(case, args.work, rounds=args.rounds)
     return result, format_training(result)
+
+
+def _measure_preparation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from data_prep.cleaner_benchmark import bench_cleaner, format_cleaner
+    from nulls_dist.benchmark.provenance import describe_measurement
+
+    result = bench_cleaner(args.input, num_pages=args.pages, rounds=args.rounds)
+    return result | {"measured_on": describe_measurement()}, format_cleaner(result)
 
 
 if __name__ == "__main__":
