@@ -65,7 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     memory = names.add_parser(
         "memory", help="the memory model against tensors held in a run on one process (a minute)"
     )
-    for each in (sinks, deletion, large, parity, resume, memory, *speed):
+    corpus = _add_corpus(names)
+    for each in (sinks, deletion, large, parity, resume, memory, corpus, *speed):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -101,6 +102,21 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
             "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
         )
     return train, head, loader
+
+
+def _add_corpus(names: Any) -> argparse.ArgumentParser:
+    """Add the benchmark of reading a corpus."""
+    corpus: argparse.ArgumentParser = names.add_parser(
+        "corpus", help="reading documents, against Megatron .bin, datasets and Parquet (minutes)"
+    )
+    what = corpus.add_mutually_exclusive_group()
+    what.add_argument("--megabytes", type=positive_int, default=200, help="default 200")
+    what.add_argument("--data", type=Path, metavar="CORPUS", help="instead of random tokens")
+    corpus.add_argument("--rounds", type=positive_int, default=5, help="default 5")
+    corpus.add_argument(
+        "--work", type=Path, default=Path("bench-work"), help="directory for the files"
+    )
+    return corpus
 
 
 def main(argv: Sequence[str]) -> None:
@@ -141,6 +157,13 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_memory()
         return result, format_memory(result)
+    if args.name == "corpus":
+        from nulls_dist.benchmark.corpus import bench_corpus, format_corpus
+
+        result = bench_corpus(
+            args.work, megabytes=args.megabytes, data=args.data, rounds=args.rounds
+        )
+        return result, format_corpus(result)
     if args.name in ("train", "head", "loader"):
         return _measure_speed(args)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
