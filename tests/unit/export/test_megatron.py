@@ -4,11 +4,15 @@ import json
 import os
 import tracemalloc
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
+from megatron.core.datasets.utils import Split
+from megatron.core.tokenizers.text.libraries.huggingface_tokenizer import HuggingFaceTokenizer
 
 from nulls_dist.benchmark.random_corpus import write_random_corpus
 from nulls_dist.cli import run_command
@@ -53,6 +57,31 @@ def test_megatron_reads_every_document_with_its_end_token(corpus, exported):
     dataset = check_every_document(corpus, exported / "documents")
     assert dataset[0].dtype == np.uint16
     assert all(dataset[number][-1] == corpus.manifest.tokenizer.eos_id for number in range(10))
+
+
+def test_megatron_packs_the_documents_into_samples(corpus, exported, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tokenizer = HuggingFaceTokenizer(str(exported / "tokenizer"))
+    assert tokenizer.eod == corpus.manifest.tokenizer.eos_id
+    tokenizer.unique_identifiers, tokenizer.pad = {}, None
+    config = GPTDatasetConfig(
+        random_seed=1,
+        sequence_length=64,
+        split="1",
+        tokenizer=tokenizer,
+        reset_position_ids=True,
+        reset_attention_mask=True,
+        eod_mask_loss=False,
+    )
+    prefix = str(exported / "documents")
+    everything = np.arange(corpus.num_documents, dtype=np.int32)
+    samples = GPTDataset(IndexedDataset(prefix), prefix, everything, 1, Split.train, config)
+    documents = [tuple(corpus.tokens(number).tolist()) for number in everything]
+    tokens = samples[0]["tokens"].tolist()
+    ends = [place + 1 for place, token in enumerate(tokens) if token == tokenizer.eod]
+    inner = [tuple(tokens[begin:end]) for begin, end in pairwise(ends)]
+    assert len(inner) > 2
+    assert set(inner) <= set(documents)
 
 
 def test_the_files_are_those_that_megatron_would_have_written(corpus, exported, tmp_path):
