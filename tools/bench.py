@@ -65,15 +65,14 @@ def build_parser() -> argparse.ArgumentParser:
     memory = names.add_parser(
         "memory", help="the memory model against tensors held in a run on one process (a minute)"
     )
-    corpus = _add_corpus(names)
-    for each in (sinks, deletion, large, parity, resume, memory, corpus, *speed):
+    for each in (sinks, deletion, large, parity, resume, memory, *speed):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
 
 
 def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
-    """Add the benchmarks of training speed."""
+    """Add the benchmarks of the speed of training and of reading."""
     train = names.add_parser(
         "train", help="speed of training, against three other models (a quarter of an hour)"
     )
@@ -101,7 +100,7 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
         each.add_argument(
             "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
         )
-    return train, head, loader
+    return train, head, loader, _add_corpus(names)
 
 
 def _add_corpus(names: Any) -> argparse.ArgumentParser:
