@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
-    """Add the benchmarks of training speed."""
+    """Add the benchmarks of the speed of training and of reading."""
     train = names.add_parser(
         "train", help="speed of training, against three other models (a quarter of an hour)"
     )
@@ -110,7 +110,22 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
         each.add_argument(
             "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
         )
-    return train, head, loader
+    return train, head, loader, _add_corpus(names)
+
+
+def _add_corpus(names: Any) -> argparse.ArgumentParser:
+    """Add the benchmark of reading a corpus."""
+    corpus: argparse.ArgumentParser = names.add_parser(
+        "corpus", help="reading documents, against Megatron .bin, datasets and Parquet (minutes)"
+    )
+    what = corpus.add_mutually_exclusive_group()
+    what.add_argument("--megabytes", type=positive_int, default=200, help="default 200")
+    what.add_argument("--data", type=Path, metavar="CORPUS", help="instead of random tokens")
+    corpus.add_argument("--rounds", type=positive_int, default=5, help="default 5")
+    corpus.add_argument(
+        "--work", type=Path, default=Path("bench-work"), help="directory for the files"
+    )
+    return corpus
 
 
 def _add_preparation(names: Any) -> tuple[argparse.ArgumentParser, ...]:
@@ -167,6 +182,13 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_memory()
         return result, format_memory(result)
+    if args.name == "corpus":
+        from nulls_dist.benchmark.corpus import bench_corpus, format_corpus
+
+        result = bench_corpus(
+            args.work, megabytes=args.megabytes, data=args.data, rounds=args.rounds
+        )
+        return result, format_corpus(result)
     if args.name in ("train", "head", "loader"):
         return _measure_speed(args)
     if args.name == "cleaner":

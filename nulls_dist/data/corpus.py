@@ -4,6 +4,8 @@ D is the number of documents; all arrays about documents are in one order: by pa
 (source_id, doc_index).
 """
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +16,9 @@ import pyarrow as pa
 from nulls_dist.data.format import (
     CorpusManifest,
     document_schema,
+    fingerprint_sha256,
     partition_file,
+    partition_of,
     read_manifest,
 )
 from nulls_dist.durable import FileRecord, find_file
@@ -46,20 +50,21 @@ class Corpus:
         self.manifest: CorpusManifest = read_manifest(root)
         records = {record.path: record for record in self.manifest.files}
         self._batches: list[pa.RecordBatch] = []
-        first_rows: list[int] = []
+        self._batch_rows: list[int] = []  # number of each batch's first document
+        self._partition_rows = [0]  # number of each partition's first document, and D
         row = 0
         for index in range(self.manifest.num_partitions):
             for batch in self._open_partition(partition_file(index), records):
                 self._batches.append(batch)
-                first_rows.append(row)
+                self._batch_rows.append(row)
                 row += batch.num_rows
-        self._first_rows = np.array(first_rows, dtype=np.int64)
+            self._partition_rows.append(row)
+        columns = [batch.column("tokens") for batch in self._batches]
+        self._tokens = [column.values.to_numpy(zero_copy_only=True) for column in columns]
+        self._offsets = [column.offsets.to_numpy(zero_copy_only=True) for column in columns]
         self.source_ids = self._column("source_id", np.uint64)
         self.doc_indices = self._column("doc_index", np.uint32)
-        self.lengths = _concatenate(
-            [np.diff(batch.column("tokens").offsets.to_numpy()) for batch in self._batches],
-            np.int64,
-        )
+        self.lengths = _concatenate([np.diff(offsets) for offsets in self._offsets], np.int64)
         if row != self.manifest.num_documents or self.lengths.sum() != self.manifest.num_tokens:
             raise IntegrityError(
                 f"{root}: {row} documents with {self.lengths.sum()} tokens, but the manifest says "
@@ -90,15 +95,50 @@ class Corpus:
         """D."""
         return len(self.lengths)
 
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of the documents and of how they are routed, 64 hexadecimal digits."""
+        return fingerprint_sha256(self.manifest.fingerprint)
+
     def tokens(self, document: int) -> npt.NDArray[np.unsignedinteger]:
-        """Return the tokens of a document without copying: (length,) uint16 or uint32."""
-        batch_index = int(np.searchsorted(self._first_rows, document, side="right")) - 1
-        column = self._batches[batch_index].column("tokens")
-        row = document - int(self._first_rows[batch_index])
-        offsets = column.offsets
-        begin, end = offsets[row].as_py(), offsets[row + 1].as_py()
-        tokens: npt.NDArray[np.unsignedinteger] = column.values.to_numpy(zero_copy_only=True)
-        return tokens[begin:end]
+        """Return the tokens of a document without copying: (length,) uint16 or uint32.
+
+        Args:
+            document: its number, from 0.
+        """
+        assert document >= 0, "documents are numbered from 0"
+        batch = bisect_right(self._batch_rows, document) - 1
+        row = document - self._batch_rows[batch]
+        offsets = self._offsets[batch]
+        tokens: npt.NDArray[np.unsignedinteger] = self._tokens[batch][
+            offsets[row] : offsets[row + 1]
+        ]
+        return tokens
+
+    def documents_of(self, source_id: int) -> range:
+        """Return the numbers of a source's documents; none where the source is unknown."""
+        ids = np.array([source_id], dtype=np.uint64)
+        (bucket,) = buckets_of(ids, router_seed=self.manifest.router_seed).tolist()
+        partition = partition_of(bucket, self.manifest.num_partitions)
+        begin, end = self._partition_rows[partition : partition + 2]
+        members = self.source_ids[begin:end]
+        first = begin + int(np.searchsorted(members, ids[0]))
+        stop = begin + int(np.searchsorted(members, ids[0], side="right"))
+        return range(first, stop)
+
+    def token_blocks(self) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+        """Yield the tokens of all documents in order, without copying: the fastest way through.
+
+        Yields:
+            Whole documents end to end, some megabytes: (n,) uint16 or uint32.
+        """
+        for tokens, offsets in zip(self._tokens, self._offsets, strict=True):
+            yield tokens[offsets[0] : offsets[-1]]
+
+    def table(self) -> pa.Table:
+        """Return all documents as one Arrow table, without copying."""
+        schema = document_schema(self.manifest.token_type)
+        return pa.Table.from_batches(self._batches, schema=schema)
 
     def buckets(self) -> npt.NDArray[np.int64]:
         """Return the router bucket of every document: (D,) int64."""

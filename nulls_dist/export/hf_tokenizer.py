@@ -80,7 +80,11 @@ def _merges(model: SentencePieceModel) -> Iterator[tuple[str, str]]:
 
 
 def export_tokenizer(
-    tokenizer_dir: Path, record: TokenizerRecord, out_dir: Path, *, model_max_length: int
+    tokenizer_dir: Path,
+    record: TokenizerRecord,
+    out_dir: Path,
+    *,
+    model_max_length: int | None = None,
 ) -> None:
     """Write tokenizer.json and its configuration for `transformers.AutoTokenizer`.
 
@@ -91,20 +95,20 @@ def export_tokenizer(
         tokenizer_dir: directory of the tokenizer file.
         record: the tokenizer.
         out_dir: existing directory to write to.
-        model_max_length: longest text in tokens that the model was trained on.
+        model_max_length: longest text in tokens that the model was trained on; None without a
+            model.
     """
     path = tokenizer_dir / PurePosixPath(record.file).name
     tokenizer = load_hf_tokenizer(path) if record.kind == "hf" else convert_sentencepiece(path)
     eos_token = tokenizer.id_to_token(record.eos_id)
     write_text(out_dir / HF_FILE, json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False))
-    write_json(
-        out_dir / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": eos_token,
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": model_max_length,
-            "split_special_tokens": True,
-        },
-    )
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": eos_token,
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,
+    }
+    if model_max_length is not None:
+        config["model_max_length"] = model_max_length
+    write_json(out_dir / "tokenizer_config.json", config)
     write_json(out_dir / "special_tokens_map.json", {"eos_token": eos_token})

@@ -12,7 +12,8 @@ from nulls_dist.data.format import MANIFEST_FILE, document_schema, partition_fil
 from nulls_dist.durable import record_file
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS
-from tests.corpus_factory import ROUTER_SEED, counted_texts, write_corpus, write_partition
+from nulls_dist.sources import source_id_of
+from tests.corpus_factory import CORPUS, ROUTER_SEED, counted_texts, write_corpus, write_partition
 
 TEXTS = counted_texts(30)
 
@@ -74,11 +75,65 @@ def test_the_arrays_have_the_promised_types(corpus):
 
 def test_tokens_are_not_copied(corpus):
     number = 3
-    batch = int(np.searchsorted(corpus._first_rows, number, side="right")) - 1
-    mapped = corpus._batches[batch].column("tokens").values.to_numpy(zero_copy_only=True)
+    mapped = corpus.table().column("tokens").chunk(0).values.to_numpy(zero_copy_only=True)
     assert np.shares_memory(corpus.tokens(number), mapped)
-    assert np.shares_memory(corpus.tokens(number), corpus.tokens(number))
+    assert np.shares_memory(corpus.tokens(number), next(corpus.token_blocks()))
     assert not corpus.tokens(number).flags.writeable
+
+
+def test_a_document_that_does_not_exist_is_not_another_one(corpus):
+    with pytest.raises(IndexError):
+        corpus.tokens(corpus.num_documents)
+    with pytest.raises(AssertionError, match="numbered from 0"):
+        corpus.tokens(-1)
+
+
+def test_the_documents_of_a_source_are_found_by_its_id(corpus):
+    for source_id in {text.source_id for text in TEXTS}:
+        (expected,) = np.nonzero(corpus.source_ids == np.uint64(source_id))
+        assert list(corpus.documents_of(source_id)) == expected.tolist()
+        assert len(expected) == 2
+    assert not corpus.documents_of(source_id_of(CORPUS, "never heard of"))
+    assert not corpus.documents_of(0)
+    assert not corpus.documents_of(2**64 - 1)
+
+
+def test_blocks_hold_all_tokens_in_order(corpus):
+    blocks = list(corpus.token_blocks())
+    assert len(blocks) > 4
+    documents = [corpus.tokens(number) for number in range(corpus.num_documents)]
+    assert np.array_equal(np.concatenate(blocks), np.concatenate(documents))
+
+
+def test_batches_and_partitions_without_documents_are_read_over(root):
+    corpus = Corpus(root)
+    schema = document_schema("uint16")
+    empty = pa.RecordBatch.from_pylist([], schema=schema)
+    tables = [pa.ipc.open_file(path).read_all() for path in sorted(root.glob("partitions/*"))]
+    for number, table in enumerate(tables):
+        (root / partition_file(number)).unlink()
+        with pa.ipc.new_file(root / partition_file(number), schema) as writer:
+            for batch in (empty, *table.to_batches(), empty):
+                writer.write_batch(batch)
+        record_again(root, partition_file(number))
+    padded = Corpus(root)
+    assert len(list(padded.token_blocks())) > len(list(corpus.token_blocks()))
+    assert padded.table().equals(corpus.table())
+    for number in range(corpus.num_documents):
+        assert np.array_equal(padded.tokens(number), corpus.tokens(number))
+        assert number in padded.documents_of(int(corpus.source_ids[number]))
+
+
+def test_a_corpus_without_documents_is_an_empty_table(tmp_path):
+    corpus = Corpus(write_corpus(tmp_path / "corpus", []))
+    assert corpus.table().schema.equals(document_schema("uint16"))
+    assert corpus.num_documents == len(corpus.table()) == len(list(corpus.token_blocks())) == 0
+
+
+def test_the_fingerprint_tells_corpora_apart(corpus, root, tmp_path):
+    assert len(corpus.fingerprint) == 64
+    assert corpus.fingerprint == Corpus(root).fingerprint
+    assert corpus.fingerprint != Corpus(write_corpus(tmp_path / "less", TEXTS[1:])).fingerprint
 
 
 def test_uint32_tokens_keep_their_values(tmp_path):
