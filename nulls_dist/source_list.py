@@ -51,6 +51,12 @@ def parse_request(text: str, line: int) -> Request:
     return Request(line=line, text=text, means=Means(means), name=name)
 
 
+def spell_names(*, source_id: int, source_key: str, title: str, url: str) -> list[str]:
+    """Return the lines that name a source with the means, the id first; an empty url has none."""
+    names = ((Means.ID, source_id), (Means.KEY, source_key), (Means.TITLE, title), (Means.URL, url))
+    return [f"{means}:{name}" for means, name in names if name != ""]
+
+
 def read_requests(path: Path) -> list[Request]:
     """Read the lines of a file, in order.
 
