@@ -1,4 +1,4 @@
-"""The policies for near-duplicates, as `data_prep.settlement` states them, on pairs that were found.
+"""The policies for near-duplicates that `data_prep.settlement` states, on pairs that were found.
 
 All of them see documents and sources in the order of a `DocumentOrder`, so "the first" and "the
 lowest" do not depend on the order of the input.

@@ -14,7 +14,7 @@ from data_prep.crew import Crew
 from data_prep.duplicate_policy import decide
 from data_prep.exclusion import Exclusion
 from data_prep.near_duplicates import DocumentOrder, Pairs, Signed, find_pairs
-from data_prep.settlement import DROPPED, Policy, Settlement
+from data_prep.settlement import Policy, Settlement
 from data_prep.signatures import SigningOptions, choose_rows, sign_group
 from data_prep.spill import PartSlice
 from data_prep.steps import do_once
@@ -72,9 +72,7 @@ def settle_duplicates(
     found = crew.lead(
         lambda: do_once(work / "duplicates.json", lambda: _pair_and_decide(signed, search, root))
     )
-    return Duplicates(
-        settlement=Settlement.from_dict(found["settlement"]), facts=found["facts"]
-    )
+    return Duplicates(settlement=Settlement.from_dict(found["settlement"]), facts=found["facts"])
 
 
 def _pair_and_decide(signed: Signed, search: Search, root: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class DocumentOrder:
         names = signed.read("source_key", "number", "doc_index")
         keys = names["source_key"].to_pylist()
         ids = np.array([source_id_of(corpus, key) for key in keys], dtype=np.uint64)
-        distinct, firsts, source = np.unique(ids, return_index=True, return_inverse=True)
+        _, firsts, source = np.unique(ids, return_index=True, return_inverse=True)
         distinct_keys = [normalize_name(keys[first]) for first in firsts.tolist()]
         order = _order_keys(distinct_keys)
         sources = np.argsort(order)[source]
@@ -97,8 +97,9 @@ class Pairs:
 def find_pairs(signed: Signed, order: DocumentOrder, threshold: float) -> Pairs:
     """Return the pairs of different sources from a threshold of similarity on.
 
-    Pairs above it are found with the recall that `data_prep.signatures` states, and all texts that
-    are the same.
+    All texts that are the same are found. A pair is found if its signatures agree in some band (at
+    the threshold `MIN_RECALL` of the pairs, well above it nearly all) and enough of their values
+    are equal, which decides near the threshold by chance.
     """
     groups = _group_same(signed, order)
     has_words = signed.read("has_words")["has_words"].to_numpy()[order.rows]
@@ -197,9 +198,7 @@ def _pair_equal(keys: npt.NDArray[np.uint64]) -> tuple[Places, Places]:
     return np.concatenate(low), np.concatenate(high)
 
 
-def _estimate(
-    signed: Signed, rows: Places, low: Places, high: Places
-) -> npt.NDArray[np.float64]:
+def _estimate(signed: Signed, rows: Places, low: Places, high: Places) -> npt.NDArray[np.float64]:
     """Return the share of equal values in the signatures of each pair."""
     equal = np.zeros(len(low), np.int64)
     for band in signed.bands if len(low) else ():

@@ -217,7 +217,9 @@ def _write_corpus(reader: Reader, options: BuildOptions, root: Path, crew: Crew)
         label="partitions",
     )
     files = [FileRecord(**entry) for entry in records]
-    return crew.lead(lambda: _finish(reader, options, partitions, tokenizer, found, files, duplicates))
+    return crew.lead(
+        lambda: _finish(reader, options, partitions, tokenizer, found, duplicates, files)
+    )
 
 
 def _parts(reader: Reader, crew: Crew) -> Iterable[Part]:
@@ -307,13 +309,14 @@ def _finish(
     partitions: PartitionOptions,
     tokenizer: TokenizerRecord,
     found: Extracted,
-    records: list[FileRecord],
     duplicates: Duplicates,
+    records: list[FileRecord],
 ) -> CorpusManifest:
     root = partitions.root
     num_excluded = sum(found.skipped[reason] for reason in EXCLUSION_REASONS)
     sources = read_sources(partitions)
-    aliases = write_sources(root / SOURCES_FILE, sources, found.aliases(), duplicates.settlement.former)
+    former = duplicates.settlement.former
+    aliases = write_sources(root / SOURCES_FILE, sources, found.aliases(), former)
     files = [
         *records,
         record_file(root, SOURCES_FILE, num_rows=len(sources)),

@@ -1,9 +1,9 @@
-"""MinHash signatures of documents, a file per group of parts, so that near-duplicates can be found.
+r"""MinHash signatures of documents, a file per group of parts, to find near-duplicates by.
 
 A text is compared as the set of its shingles. Fold it: Unicode's NFKC, then full case folding. Its
-words are the longest runs of letters, digits, marks of Python's `\\w` and underscores. A shingle is
-five words in a row, joined by a space; a text of one to four words is one shingle, a text without
-words has none and equals only what equals it byte for byte. The similarity of two texts is the
+words are the longest runs of letters, digits and underscores, Python's `\w+`. A shingle is five
+words in a row, joined by a space; a text of one to four words is one shingle, a text without words
+has none and equals only what equals it byte for byte. The similarity of two texts is the
 Jaccard similarity of their sets of shingles, estimated as the share of equal values in their
 signatures of 128 permutations (Broder 1997, "On the resemblance and containment of documents"): the
 standard error is at most 4.4 %, at a similarity of 0.8 3.5 %.
@@ -34,7 +34,7 @@ from nulls_dist.durable import replaced_file
 NUM_PERMUTATIONS: Final = 128
 SHINGLE_WORDS: Final = 5
 MIN_RECALL: Final = 0.9
-"""Share of the pairs exactly at the threshold that some band finds, at least."""
+"""Share of the pairs at the threshold that agree in some band, at least."""
 
 _SCHEMA: Final = pa.schema(
     [

@@ -140,9 +140,15 @@ class DuplicateTable:
         heads[places[1, same]] = places[0, same]
         return _Documents(source_ids=distinct[:, 0], places=places, heads=heads)
 
+    @cached_property
+    def _first_places(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The distinct sources and where each stands first, in column a followed by b."""
+        return np.unique(self.source_ids.reshape(-1), return_index=True)
+
     def _describe(self, source_id: int, similarity: float) -> NearDuplicate:
-        side = "a" if np.any(self.source_ids[0] == source_id) else "b"
-        row = int(np.argmax(self.table[f"source_id_{side}"].to_numpy() == source_id))
+        ids, places = self._first_places
+        place = int(places[np.searchsorted(ids, np.uint64(source_id))])
+        side, row = "ab"[place // len(self)], place % len(self)
         return NearDuplicate(
             source_id=source_id,
             source_key=str(self.table[f"source_key_{side}"][row]),
