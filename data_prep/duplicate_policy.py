@@ -4,9 +4,8 @@ All of them see documents and sources in the order of a `DocumentOrder`, so "the
 lowest" do not depend on the order of the input.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
+import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -29,10 +28,10 @@ def _unite_sources(signed: Signed, order: DocumentOrder, pairs: Pairs) -> Settle
     sources, keys = order.sources, order.source_keys
     heads = _find_heads(len(keys), sources[pairs.first], sources[pairs.second])
     gone = np.flatnonzero(heads != np.arange(len(heads)))
-    into = [(place, int(heads[place])) for place in gone.tolist()]
+    names, names_of_heads = (keys.take(pa.array(part)).to_pylist() for part in (gone, heads[gone]))
     return Settlement(
-        heads={keys[place]: keys[head] for place, head in into},
-        former=_describe_former(signed, order, into),
+        heads=dict(zip(names, names_of_heads, strict=True)),
+        former=_describe_former(signed, order, gone, heads[gone]),
         largest_group=int(np.bincount(heads, minlength=1).max()),
     )
 
@@ -42,15 +41,13 @@ def _drop_documents(signed: Signed, order: DocumentOrder, pairs: Pairs) -> Settl
     is_out = heads != np.arange(len(heads))
     is_gone = np.bincount(order.sources[~is_out], minlength=len(order.source_keys)) == 0
     out_of_gone = np.flatnonzero(is_out & is_gone[order.sources])
-    moves = zip(
-        order.sources[out_of_gone].tolist(), order.sources[heads[out_of_gone]].tolist(), strict=True
-    )
+    moves = np.stack([order.sources[out_of_gone], order.sources[heads[out_of_gone]]])
     columns = signed.read("number", "num_bytes")
     rows = order.rows[is_out]
     return Settlement(
         dropped=frozenset(columns["number"].to_numpy()[rows].tolist()),
         num_text_bytes=int(columns["num_bytes"].to_numpy()[rows].sum()),
-        former=_describe_former(signed, order, sorted(set(moves))),
+        former=_describe_former(signed, order, *np.unique(moves, axis=1)),
     )
 
 
@@ -65,26 +62,30 @@ def _find_heads(num_nodes: int, first: Places, second: Places) -> Places:
 
 
 def _describe_former(
-    signed: Signed, order: DocumentOrder, moves: Sequence[tuple[int, int]]
+    signed: Signed, order: DocumentOrder, gone: Places, heads: Places
 ) -> list[FormerSource]:
     """Describe sources that are gone by their first documents, as the source table would.
 
     Args:
         signed: has the titles and urls.
         order: the documents.
-        moves: pairs of a source that is gone and one that has its texts.
+        gone: (N,) sources.
+        heads: (N,) for each a source that has its texts.
     """
-    firsts = np.searchsorted(order.sources, [gone for gone, _ in moves])
-    described = signed.read("title", "url").take(order.rows[firsts]).to_pylist()
-    homes = np.searchsorted(order.sources, [head for _, head in moves])
-    former = []
-    for (gone, _), row, first, home in zip(moves, described, firsts, homes, strict=True):
-        names = spell_names(
-            source_id=int(order.source_ids[first]),
-            source_key=order.source_keys[gone],
+    firsts, homes = np.searchsorted(order.sources, gone), np.searchsorted(order.sources, heads)
+    described = signed.read("title", "url").take(pa.array(order.rows[firsts])).to_pylist()
+    rows = zip(
+        order.source_ids[firsts].tolist(),
+        order.source_keys.take(pa.array(gone)).to_pylist(),
+        described,
+        order.source_ids[homes].tolist(),
+        strict=True,
+    )
+    return [
+        FormerSource(
             title=row["title"],
-            url=row["url"],
+            names=spell_names(source_id=source_id, source_key=key, **row),
+            source_id=head_id,
         )
-        head_id = int(order.source_ids[home])
-        former.append(FormerSource(title=row["title"], names=names, source_id=head_id))
-    return former
+        for source_id, key, row, head_id in rows
+    ]

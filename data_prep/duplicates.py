@@ -101,11 +101,9 @@ def _tabulate(signed: Signed, order: DocumentOrder, pairs: Pairs, search: Search
         columns |= {
             f"source_id_{side}": order.source_ids[places],
             f"doc_index_{side}": order.doc_indices[places],
-            f"source_key_{side}": [
-                order.source_keys[source] for source in order.sources[places].tolist()
-            ],
-            f"title_{side}": titles.take(order.rows[places]).combine_chunks(),
+            f"source_key_{side}": order.source_keys.take(pa.array(order.sources[places])),
+            f"title_{side}": titles.take(pa.array(order.rows[places])).combine_chunks(),
         }
     metadata = {"policy": search.policy.value, "threshold": repr(search.threshold)}
-    arrays = [pa.array(columns[entry.name], entry.type) for entry in DUPLICATES_SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=DUPLICATES_SCHEMA.with_metadata(metadata))
+    ordered = [columns[entry.name] for entry in DUPLICATES_SCHEMA]
+    return pa.table(ordered, schema=DUPLICATES_SCHEMA.with_metadata(metadata))

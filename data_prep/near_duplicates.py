@@ -54,22 +54,20 @@ class DocumentOrder:
         source_ids: (D,) uint64.
         doc_indices: (D,) uint32, the number of each in its source.
         sources: (D,) int64, the place of its source among the sources.
-        source_keys: S keys, normalised, in order.
+        source_keys: S keys, normalised, in order, an Arrow array.
     """
 
     def __init__(self, signed: Signed, corpus: str, *, shares_sources: bool) -> None:
         names = signed.read("source_key", "number", "doc_index")
-        keys = names["source_key"].to_pylist()
-        ids = np.array([source_id_of(corpus, key) for key in keys], dtype=np.uint64)
+        ids, keys = _identify(names["source_key"], corpus)
         _, firsts, source = np.unique(ids, return_index=True, return_inverse=True)
-        distinct_keys = [normalize_name(keys[first]) for first in firsts.tolist()]
-        order = _order_keys(distinct_keys)
+        order = _order_keys(keys.take(pa.array(firsts)))
         sources = np.argsort(order)[source]
         within = names["number" if shares_sources else "doc_index"].to_numpy()
         self.rows: Places = np.lexsort((within, sources))
         self.source_ids: npt.NDArray[np.uint64] = ids[self.rows]
         self.sources: Places = sources[self.rows]
-        self.source_keys: list[str] = [distinct_keys[place] for place in order.tolist()]
+        self.source_keys: Any = keys.take(pa.array(firsts[order]))
         self.doc_indices: npt.NDArray[np.uint32] = names["doc_index"].to_numpy()[self.rows]
         if shares_sources:
             firsts = np.searchsorted(self.sources, self.sources)
@@ -118,10 +116,19 @@ def find_pairs(signed: Signed, order: DocumentOrder, threshold: float) -> Pairs:
     return Pairs(first=ends[0, sequence], second=ends[1, sequence], similarity=values[sequence])
 
 
-def _order_keys(keys: list[str]) -> Places:
+def _identify(column: Any, corpus: str) -> tuple[npt.NDArray[np.uint64], pa.Array]:
+    """Return the ids and the normalised keys of documents, given their source keys."""
+    ids, keys = [np.empty(0, np.uint64)], [pa.array([], pa.string())]
+    for chunk in column.chunks:
+        names = chunk.to_pylist()  # one file at a time: Python's strings are large
+        ids.append(np.array([source_id_of(corpus, name) for name in names], dtype=np.uint64))
+        keys.append(pa.array(map(normalize_name, names), pa.string()))
+    return np.concatenate(ids), pa.concat_arrays(keys)
+
+
+def _order_keys(keys: pa.Array) -> Places:
     """Return the places of keys in order: shorter ones first, equally long ones as text."""
-    names = pa.array(keys, pa.string())
-    table = pa.table({"length": pc.utf8_length(names), "key": names})
+    table = pa.table({"length": pc.utf8_length(keys), "key": keys})
     order: Places = pc.sort_indices(
         table, sort_keys=[("length", "ascending"), ("key", "ascending")]
     ).to_numpy()
@@ -152,8 +159,9 @@ class _SameTexts:
 
 
 def _group_same(signed: Signed, order: DocumentOrder) -> _SameTexts:
-    identities = _to_integers(signed.read("identity")["identity"], np.uint64)
-    return _SameTexts(identities[order.rows])
+    identities = [np.empty((0, 2), np.uint64)]
+    identities += [_to_integers(chunk, np.uint64) for chunk in _chunks(signed, "identity")]
+    return _SameTexts(np.concatenate(identities)[order.rows])
 
 
 def _first_of_other_source(groups: _SameTexts, order: DocumentOrder) -> Places:
@@ -170,14 +178,11 @@ def _find_candidates(signed: Signed, rows: Places) -> tuple[Places, Places]:
 
     Args:
         signed: the signatures.
-        rows: (R,) the documents to compare; places are those in this array.
+        rows: (R,) the documents to compare, in reading order; places are those in this array.
     """
     found = np.empty(0, np.int64)
     for band in signed.bands:
-        keys = np.zeros(len(rows), np.uint64)
-        for column in _read_band(signed, band, rows).T:
-            keys = mix(keys ^ column.astype(np.uint64))
-        low, high = _pair_equal(keys)
+        low, high = _pair_equal(_hash_band(signed, band)[rows])
         found = np.union1d(found, low * len(rows) + high)
     low, high = np.divmod(found, max(len(rows), 1))
     return low, high
@@ -202,10 +207,10 @@ def _estimate(signed: Signed, rows: Places, low: Places, high: Places) -> npt.ND
     """Return the share of equal values in the signatures of each pair."""
     equal = np.zeros(len(low), np.int64)
     for band in signed.bands if len(low) else ():
-        values = _read_band(signed, band, rows)
+        values = np.concatenate([_to_integers(chunk, np.uint32) for chunk in _chunks(signed, band)])
         for at in range(0, len(low), _PAIRS_AT_ONCE):
             some = slice(at, at + _PAIRS_AT_ONCE)
-            equal[some] += (values[low[some]] == values[high[some]]).sum(axis=1)
+            equal[some] += (values[rows[low[some]]] == values[rows[high[some]]]).sum(axis=1)
     return equal / NUM_PERMUTATIONS
 
 
@@ -234,16 +239,25 @@ def _across_sources(
     return np.concatenate([chosen[:, numbers], numbers[np.newaxis]])
 
 
-def _read_band(signed: Signed, band: str, rows: Places) -> npt.NDArray[np.uint32]:
-    return _to_integers(signed.read(band)[band], np.uint32)[rows]
+def _hash_band(signed: Signed, band: str) -> npt.NDArray[np.uint64]:
+    """Return a hash of each document's values in a band, in reading order."""
+    hashes = [np.empty(0, np.uint64)]
+    for chunk in _chunks(signed, band):
+        keys = np.zeros(len(chunk), np.uint64)
+        for column in _to_integers(chunk, np.uint32).T:
+            keys = mix(keys ^ column)
+        hashes.append(keys)
+    return np.concatenate(hashes)
 
 
-def _to_integers(column: Any, kind: type[np.unsignedinteger]) -> npt.NDArray[Any]:
-    """Return fixed-size binary values as rows of integers."""
-    chunk = column.combine_chunks()
-    if isinstance(chunk, pa.ChunkedArray):
-        chunk = pa.concat_arrays(chunk.chunks)
-    width = chunk.type.byte_width
-    values = np.frombuffer(chunk.buffers()[1] or b"", np.uint8)
-    values = values[chunk.offset * width : (chunk.offset + len(chunk)) * width]
-    return values.view(kind).reshape(len(chunk), -1)
+def _chunks(signed: Signed, name: str) -> list[pa.Array]:
+    """Return a column's pieces that hold something, memory-mapped."""
+    return [chunk for chunk in signed.read(name)[name].chunks if len(chunk)]
+
+
+def _to_integers(array: pa.Array, kind: type[np.unsignedinteger]) -> npt.NDArray[Any]:
+    """Return fixed-size binary values as rows of native integers, without a copy."""
+    width = array.type.byte_width
+    values = np.frombuffer(array.buffers()[1], np.uint8)
+    values = values[array.offset * width : (array.offset + len(array)) * width]
+    return values.view(kind).reshape(len(array), -1)

@@ -130,10 +130,7 @@ def read_signatures(folder: Path, num_files: int, names: Sequence[str]) -> pa.Ta
     tables = []
     for number in range(num_files):
         with pa.memory_map(str(signature_file(folder, number))) as file:
-            schema = pa.ipc.open_file(file).schema
-            places = [schema.get_field_index(name) for name in names]
-            options = pa.ipc.IpcReadOptions(included_fields=places)
-            tables.append(pa.ipc.open_file(file, options=options).read_all())
+            tables.append(pa.ipc.open_file(file).read_all().select(names))
     return pa.concat_tables(tables)
 
 

@@ -100,6 +100,7 @@ def test_two_ranks_give_the_bytes_of_one_process(tmp_path: Path) -> None:
     inputs = {
         "shared": ("jsonl", rows, "--source-key", "by"),
         "limited": ("jsonl", rows, "--limit", "123"),
+        "united": ("jsonl", rows, "--duplicates", "group", "--duplicate-threshold", "0.5"),
         "stream": ("wikipedia", dump, "--exclude", str(tmp_path / "sources.txt")),
         "made": (
             "generated",

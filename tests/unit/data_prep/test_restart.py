@@ -141,7 +141,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[Path]:
             done.append(marker)
         return original(marker, work)
 
-    for module in (data_prep.extract, data_prep.spill, data_prep.shards, data_prep.pipeline):
+    names = ("extract", "signatures", "duplicates", "spill", "shards", "pipeline")
+    for module in (sys.modules[f"data_prep.{name}"] for name in names):
         monkeypatch.setattr(module, "do_once", do_once)
     return done
 
@@ -193,6 +194,8 @@ def test_a_build_killed_while_it_is_published_continues(
         (["--partitions", "4"], "--partitions was 8, now 4"),
         (["--name", "other"], "--name was 'n', now 'other'"),
         (["--limit", "5"], "--limit was None, now 5"),
+        (["--duplicates", "drop"], "--duplicates was 'report', now 'drop'"),
+        (["--duplicate-threshold", "0.9"], "--duplicate-threshold was 0.8, now 0.9"),
         (["--source-key", "id"], "input was"),
     ],
 )
