@@ -39,6 +39,8 @@ _EXAMPLES: Final = (
     "    --tokenizer tokenizer.json",
     "python -m data_prep.build --input enwiki.xml.bz2 --format wikipedia --out enwiki-2 \\",
     "    --tokenizer enwiki/tokenizer/spm.model --exclude-deleted stripped",
+    "python -m data_prep.build --input pages.jsonl --format jsonl --name pages --out pages \\",
+    "    --tokenizer tokenizer.json --duplicates group --duplicate-threshold 0.9",
 )
 
 
@@ -197,13 +199,14 @@ def _log_summary(manifest: "CorpusManifest", seconds: float) -> None:
     for reason, count in sorted(build["quarantined"].items()):
         logger.info("quarantined: %d, %s", count, reason)
     if (found := build["duplicates"]) is not None:
-        logger.info(
-            "near-duplicates across sources: %d pairs among %d sources; %s: %d sources are gone",
-            found["pairs"],
-            found["sources"],
-            found["policy"],
-            found["sources_gone"],
-        )
+        logger.info("near-duplicates: %d pairs among %d sources", found["pairs"], found["sources"])
+        if found["sources_gone"]:
+            logger.info(
+                "%s: %d sources are gone, at most %d became one",
+                found["policy"],
+                found["sources_gone"],
+                found["largest_group"],
+            )
     rate = build["text_bytes"] / 1e6 / seconds
     logger.info("%.1f s, %.2f MB of text per second", seconds, rate)
 

@@ -5,9 +5,10 @@ documents (32 bytes each at the default threshold), a few numbers per document a
 
 Documents stand in one order that does not depend on the input's: by their source's key, shorter
 keys first (which is the order of numbers where keys are numbers), then by their number in it.
-Memory and time stay linear also where thousands of texts are alike: texts that are the same are
-compared through the first of them, and within a bucket of a band a text is compared with its first
-text and with the `WINDOW` before it.
+Memory and time stay linear also where thousands of texts are alike: texts that count as the same
+(those with equal signatures; equal ones, if they have no words) are compared through the first of
+them, and within a bucket of a band a text is compared with the first one and with the `WINDOW`
+before it.
 """
 
 from collections.abc import Sequence

@@ -170,7 +170,7 @@ def _plan(reader: Reader, options: BuildOptions) -> dict[str, Any]:
         "--limit": options.limit,
         "--exclude": exclude and sha256_file(exclude),
         "--exclude-deleted": deleted and sha256_file(deleted / CHECKPOINT_MANIFEST),
-        "--duplicates": options.duplicates,
+        "--duplicates": options.duplicates.value,
         "--duplicate-threshold": options.duplicate_threshold,
         "versions": _versions(),
     }

@@ -1,10 +1,10 @@
 """duplicates.parquet: texts of one source that come back, whole or nearly, in another.
 
 A row is a pair of documents of two sources as they were read, each with its similarity: the Jaccard
-similarity of the two texts' sets of word 5-grams, estimated from MinHash signatures; 1 where they
-are the same. Document a stands first: its source's key is the shorter one, of equally long ones the
-smaller; rows are sorted by a, then b, in that order. Texts that are the same are pairs of the first
-of them with each other one, not of each with each.
+similarity of the two texts' sets of word 5-grams, estimated from MinHash signatures; 1 where these
+are equal, as those of equal texts are. Document a stands first: its source's key is the shorter
+one, of equally long ones the smaller; rows are sorted by a, then b, in that order. Of texts whose
+signatures are equal the first is a pair with each other one, not each with each.
 
 The file's metadata name the `threshold` of similarity and the `policy`. With "report" the documents
 are those of the corpus. With "group" and "drop" the pairs are a record: their sources were united,
@@ -62,7 +62,7 @@ class _Documents(NamedTuple):
     places: npt.NDArray[np.int64]
     """(2, P): a and b of each pair."""
     heads: npt.NDArray[np.int64]
-    """(N,): place of the first document with the same text."""
+    """(N,): place of the first document with an equal signature."""
 
 
 class DuplicateTable:
@@ -109,7 +109,7 @@ class DuplicateTable:
     def of_source(self, source_id: int) -> list[NearDuplicate]:
         """Return the sources that keep a text of this one alive, the most similar first.
 
-        What is like a text is like every other text that equals it.
+        What is like a text is like every other text with an equal signature.
         """
         documents = self._documents
         heads, similarity = documents.heads, self.table["similarity"].to_numpy()
