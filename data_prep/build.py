@@ -201,12 +201,9 @@ def _log_summary(manifest: "CorpusManifest", seconds: float) -> None:
     if (found := build["duplicates"]) is not None:
         logger.info("near-duplicates: %d pairs among %d sources", found["pairs"], found["sources"])
         if found["sources_gone"]:
-            logger.info(
-                "%s: %d sources are gone, at most %d became one",
-                found["policy"],
-                found["sources_gone"],
-                found["largest_group"],
-            )
+            logger.info("%s: %d sources are gone", found["policy"], found["sources_gone"])
+        if found["largest_group"] > 1:
+            logger.info("the largest group is of %d sources", found["largest_group"])
     rate = build["text_bytes"] / 1e6 / seconds
     logger.info("%.1f s, %.2f MB of text per second", seconds, rate)
 

@@ -24,6 +24,7 @@ from nulls_dist.sources import source_id_of
 from nulls_dist.unlearn.lookup import look_up
 from nulls_dist.unlearn.resolve import Outcome, resolve_requests
 from tests.corpus_contents import digests, read_source_rows, read_texts
+from tools import lookup_source
 
 WORDS = [f"{first}{second}" for first in "kstnmrlg" for second in ("ar", "el", "ino", "ou", "ymb")]
 
@@ -313,6 +314,22 @@ def test_lookup_names_every_source_that_has_the_text(tmp_path: Path) -> None:
     assert place.near_duplicates[0].similarity == 1 > place.near_duplicates[1].similarity > 0.9
     (alone,) = look_up(root, ["C"])
     assert alone.near_duplicates == []
+
+
+def test_lookup_tool_prints_near_duplicates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = build(tmp_path, FAMILY)
+    assert run_command(lookup_source.main, [str(root), "Alpha", "Gamma"]) == 0
+    first, second, third, last = capsys.readouterr().out.splitlines()
+    assert first.endswith("near_duplicates=2")
+    assert second.startswith("  near-duplicate:  ")
+    assert second.endswith("source_key=B  title=Beta  similarity=1.0")
+    assert "title=Delta" in third
+    assert last.endswith("near_duplicates=0")
+    assert run_command(lookup_source.main, [str(root), "Alpha", "--json"]) == 0
+    (place,) = json.loads(capsys.readouterr().out)
+    assert [near["title"] for near in place["near_duplicates"]] == ["Beta", "Delta"]
 
 
 @pytest.mark.parametrize("column", ["source_key_b", "doc_index_a", "similarity", "source_id_b"])
