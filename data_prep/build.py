@@ -23,6 +23,7 @@ _GENERATED: Final = "generated"
 _FORMATS: Final = ("wikipedia", "jsonl", "parquet", "text", _GENERATED)
 _ROW_FORMATS: Final = ("jsonl", "parquet")
 _CLEANERS: Final = ("nulls", "hf")
+_POLICIES: Final = ("off", "report", "group", "drop")
 _EXAMPLES: Final = (
     "python -m data_prep.build --input generated --format generated --out encyclopedia \\",
     "    --tokenizer train:bpe:8000 --articles 300",
@@ -38,6 +39,8 @@ _EXAMPLES: Final = (
     "    --tokenizer tokenizer.json",
     "python -m data_prep.build --input enwiki.xml.bz2 --format wikipedia --out enwiki-2 \\",
     "    --tokenizer enwiki/tokenizer/spm.model --exclude-deleted stripped",
+    "python -m data_prep.build --input pages.jsonl --format jsonl --name pages --out pages \\",
+    "    --tokenizer tokenizer.json --duplicates group --duplicate-threshold 0.9",
 )
 
 
@@ -71,6 +74,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--name", help="corpus name, part of every source id (default: the input's own)")
     add("--router-seed", type=int, default=0, help="seed of the corpus's router (default 0)")
+    group = parser.add_argument_group("near-duplicates across sources")
+    add = group.add_argument
+    add(
+        "--duplicates",
+        choices=_POLICIES,
+        default="report",
+        help="report: list them in duplicates.parquet (default); group: sources that share a text "
+        "become one, that with the lowest key; drop: of texts that are alike only the first stays; "
+        "off: look for none. The names of a source that is gone lead to the one with its text.",
+    )
+    add(
+        "--duplicate-threshold",
+        type=float,
+        default=0.8,
+        metavar="SIMILARITY",
+        help="least Jaccard similarity of two texts' word 5-grams (default 0.8)",
+    )
     group = parser.add_argument_group("--format wikipedia")
     add = group.add_argument
     add("--cleaner", choices=_CLEANERS, default="nulls", help="from wiki markup to text")
@@ -97,6 +117,7 @@ def main(argv: Sequence[str]) -> None:
     check_absent(args.out)
     # Imported late, so that --help and usage errors are immediate.
     from data_prep.pipeline import BuildOptions, build_corpus
+    from data_prep.settlement import Policy
 
     begin = time.monotonic()
     with join_crew(args.workers) as crew:
@@ -111,6 +132,8 @@ def main(argv: Sequence[str]) -> None:
             limit=args.limit,
             exclude=args.exclude,
             exclude_deleted=args.exclude_deleted,
+            duplicates=Policy(args.duplicates),
+            duplicate_threshold=args.duplicate_threshold,
         )
         reader = _open_reader(args)
         if crew.is_leader:
@@ -175,6 +198,12 @@ def _log_summary(manifest: "CorpusManifest", seconds: float) -> None:
         logger.info("skipped: %d, %s", count, reason)
     for reason, count in sorted(build["quarantined"].items()):
         logger.info("quarantined: %d, %s", count, reason)
+    if (found := build["duplicates"]) is not None:
+        logger.info("near-duplicates: %d pairs among %d sources", found["pairs"], found["sources"])
+        if found["sources_gone"]:
+            logger.info("%s: %d sources are gone", found["policy"], found["sources_gone"])
+        if found["largest_group"] > 1:
+            logger.info("the largest group is of %d sources", found["largest_group"])
     rate = build["text_bytes"] / 1e6 / seconds
     logger.info("%.1f s, %.2f MB of text per second", seconds, rate)
 

@@ -23,6 +23,7 @@ from nulls_dist.data.format import SOURCES_SCHEMA
 from nulls_dist.data.source_table import SourceTable, write_source_table
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
+from nulls_dist.source_list import read_ids
 from nulls_dist.sources import normalize_name, source_id_of
 from nulls_dist.unlearn.names import fold_titles
 from nulls_dist.unlearn.resolve import resolve_all
@@ -146,8 +147,11 @@ def _find_deleted(sources: SourceTable, checkpoint: Path) -> list[int]:
     tombstones = np.array([entry.source_id for entry in manifest.tombstones], dtype=np.uint64)
     deleted = table.table.filter(pa.array(np.isin(table.source_ids, tombstones)))
     titles = fold_titles(deleted["title"].combine_chunks())
-    aliases = fold_titles(deleted["aliases"].combine_chunks().flatten())
-    is_deleted = np.isin(sources.source_ids, tombstones)
+    names = deleted["aliases"].combine_chunks().flatten()
+    aliases = fold_titles(names)
+    # Among them are the ids of sources that a deleted one took in as near-duplicates.
+    former = np.array(read_ids(names.to_pylist()), dtype=np.uint64)
+    is_deleted = np.isin(sources.source_ids, np.concatenate([tombstones, former]))
     is_deleted |= _is_one_of(sources.table["title"], [titles, aliases])
     alias_lists = sources.table["aliases"].combine_chunks()
     of_source = pc.list_parent_indices(alias_lists).to_numpy()

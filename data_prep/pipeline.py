@@ -17,19 +17,22 @@ from typing import Any, Final
 
 from data_prep.crew import Crew, LocalCrew
 from data_prep.documents import Part
+from data_prep.duplicates import Duplicates, Search, settle_duplicates
 from data_prep.exclusion import REASONS as EXCLUSION_REASONS
 from data_prep.exclusion import Exclusion, find_excluded
 from data_prep.extract import Extracted, extract_documents
 from data_prep.readers import Reader
+from data_prep.settlement import DROPPED, Policy, Settlement
 from data_prep.shards import PartitionOptions, read_sources, write_partition
 from data_prep.source_table import write_sources
-from data_prep.spill import SpillOptions, group_parts, spill_group
+from data_prep.spill import PartSlice, SpillOptions, group_parts, spill_group
 from data_prep.steps import do_once
 from data_prep.tokenizers import check_tokenizer, install_tokenizer, trained_vocab_size
 from nulls_dist import __version__
 from nulls_dist.checkpoint.format import MANIFEST_FILE as CHECKPOINT_MANIFEST
 from nulls_dist.checkpoint.format import read_manifest as read_checkpoint_manifest
 from nulls_dist.data.format import (
+    DUPLICATES_FILE,
     FACTS_FILE,
     MANIFEST_FILE,
     PARTITIONS_DIR,
@@ -54,6 +57,7 @@ from nulls_dist.routing.router import NUM_BUCKETS
 from nulls_dist.source_list import read_requests
 
 _PACKAGES: Final = (
+    "datasketch",
     "mwparserfromhell",
     "numpy",
     "pyarrow",
@@ -61,7 +65,7 @@ _PACKAGES: Final = (
     "tokenizers",
 )
 _WORK_DIR: Final = "work"
-_STAGES: Final = ("spool", "spill", "sources")
+_STAGES: Final = ("spool", "signatures", "spill", "sources")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +84,20 @@ class BuildOptions:
     """List of sources to leave out."""
     exclude_deleted: Path | None = None
     """Checkpoint whose deleted sources are left out."""
+    duplicates: Policy = Policy.REPORT
+    """What to do about near-duplicates across sources."""
+    duplicate_threshold: float = 0.8
+    """Least Jaccard similarity of near-duplicates, above 0, at most 1."""
 
     def __post_init__(self) -> None:
         if NUM_BUCKETS % self.num_partitions:
             raise ConfigError(
                 f"--partitions {self.num_partitions} must divide {NUM_BUCKETS}, the number of "
                 "router buckets"
+            )
+        if not 0 < self.duplicate_threshold <= 1:
+            raise ConfigError(
+                f"--duplicate-threshold {self.duplicate_threshold} must be above 0 and at most 1"
             )
         # What cannot be used is refused now, not after hours of reading.
         check_tokenizer(self.tokenizer, self.eos_token)
@@ -158,6 +170,8 @@ def _plan(reader: Reader, options: BuildOptions) -> dict[str, Any]:
         "--limit": options.limit,
         "--exclude": exclude and sha256_file(exclude),
         "--exclude-deleted": deleted and sha256_file(deleted / CHECKPOINT_MANIFEST),
+        "--duplicates": options.duplicates.value,
+        "--duplicate-threshold": options.duplicate_threshold,
         "versions": _versions(),
     }
 
@@ -172,7 +186,9 @@ def _write_corpus(reader: Reader, options: BuildOptions, root: Path, crew: Crew)
         raise InputError(
             f"the input holds no document; left out: {dict(found.skipped + found.quarantined)}"
         )
-    tokenizer = _install_tokenizer(found, exclusion, options, root, crew)
+    groups = group_parts(found)
+    duplicates = _settle_duplicates(found, groups, exclusion, reader, options, root, crew)
+    tokenizer = _install_tokenizer(found, exclusion, duplicates.settlement, options, root, crew)
     spill = SpillOptions(
         root=root,
         folder=work / "spill",
@@ -181,8 +197,8 @@ def _write_corpus(reader: Reader, options: BuildOptions, root: Path, crew: Crew)
         num_partitions=options.num_partitions,
         tokenizer=tokenizer,
         exclusion=exclusion,
+        settlement=duplicates.settlement,
     )
-    groups = group_parts(found)
     crew.map(partial(spill_group, options=spill), enumerate(groups), label="tokenise")
     partitions = PartitionOptions(
         root=root,
@@ -201,7 +217,9 @@ def _write_corpus(reader: Reader, options: BuildOptions, root: Path, crew: Crew)
         label="partitions",
     )
     files = [FileRecord(**entry) for entry in records]
-    return crew.lead(lambda: _finish(reader, options, partitions, tokenizer, found, files))
+    return crew.lead(
+        lambda: _finish(reader, options, partitions, tokenizer, found, duplicates, files)
+    )
 
 
 def _parts(reader: Reader, crew: Crew) -> Iterable[Part]:
@@ -233,11 +251,45 @@ def _leave_out(
     return exclusion
 
 
+def _settle_duplicates(
+    found: Extracted,
+    groups: list[list[PartSlice]],
+    exclusion: Exclusion,
+    reader: Reader,
+    options: BuildOptions,
+    root: Path,
+    crew: Crew,
+) -> Duplicates:
+    """Decide what becomes of near-duplicates, and take what is dropped from the counts."""
+    search = Search(
+        policy=options.duplicates,
+        threshold=options.duplicate_threshold,
+        corpus=reader.corpus,
+        shares_sources=reader.shares_sources,
+    )
+    duplicates = settle_duplicates(groups, exclusion, search, root, root / _WORK_DIR, crew)
+    settlement = duplicates.settlement
+    if settlement.dropped:
+        found.num_documents -= len(settlement.dropped)
+        found.num_text_bytes -= settlement.num_text_bytes
+        found.skipped[DROPPED] += len(settlement.dropped)
+    return duplicates
+
+
 def _install_tokenizer(
-    found: Extracted, exclusion: Exclusion, options: BuildOptions, root: Path, crew: Crew
+    found: Extracted,
+    exclusion: Exclusion,
+    settlement: Settlement,
+    options: BuildOptions,
+    root: Path,
+    crew: Crew,
 ) -> TokenizerRecord:
     def install() -> dict[str, Any]:
-        kept = (spooled for spooled in found.documents() if exclusion.keeps(spooled))
+        kept = (
+            spooled
+            for number, spooled in enumerate(found.documents())
+            if exclusion.keeps(spooled) and number not in settlement.dropped
+        )
         record = install_tokenizer(
             options.tokenizer,
             root,
@@ -257,17 +309,22 @@ def _finish(
     partitions: PartitionOptions,
     tokenizer: TokenizerRecord,
     found: Extracted,
+    duplicates: Duplicates,
     records: list[FileRecord],
 ) -> CorpusManifest:
     root = partitions.root
     num_excluded = sum(found.skipped[reason] for reason in EXCLUSION_REASONS)
     sources = read_sources(partitions)
-    aliases = write_sources(root / SOURCES_FILE, sources, found.aliases())
+    former = duplicates.settlement.former
+    aliases = write_sources(root / SOURCES_FILE, sources, found.aliases(), former)
     files = [
         *records,
         record_file(root, SOURCES_FILE, num_rows=len(sources)),
         record_file(root, tokenizer.file),
     ]
+    if duplicates.facts is not None:
+        num_pairs = duplicates.facts["pairs"]
+        files.append(record_file(root, DUPLICATES_FILE, num_rows=num_pairs))
     if reader.write_facts is not None:
         reader.write_facts(root / FACTS_FILE)
         files.append(record_file(root, FACTS_FILE))
@@ -295,6 +352,7 @@ def _finish(
                 "cyclic": aliases.num_cyclic,
                 "without_target": aliases.num_without_target,
             },
+            "duplicates": duplicates.facts,
             "versions": _versions(),
         },
     )

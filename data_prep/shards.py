@@ -118,13 +118,17 @@ class _SpilledPartition:
 
     def __init__(self, table: pa.Table, *, shares_sources: bool) -> None:
         ids, numbers = table["source_id"].to_numpy(), table["number"].to_numpy()
-        order = np.lexsort((numbers if shares_sources else table["doc_index"].to_numpy(), ids))
+        is_taken_in = table["is_taken_in"].to_numpy()
+        within = np.where(is_taken_in | shares_sources, numbers, table["doc_index"].to_numpy())
+        order = np.lexsort((within, is_taken_in, ids))  # own ones first: they describe the source
         self.table: pa.Table = table.drop_columns(["tokens"]).take(pa.array(order))
         self.source_ids: npt.NDArray[np.uint64] = ids[order]
         self.doc_indices: npt.NDArray[np.uint32] = self.table["doc_index"].to_numpy()
         if shares_sources:
             firsts = np.searchsorted(self.source_ids, self.source_ids)
             self.doc_indices = (np.arange(len(order)) - firsts).astype(np.uint32)
+        else:
+            self.doc_indices = _continue_numbers(self.doc_indices, is_taken_in[order])
         chunks = table["tokens"].chunks
         self._values = [chunk.values.to_numpy() for chunk in chunks]
         offsets = [chunk.offsets.to_numpy() for chunk in chunks]
@@ -141,6 +145,15 @@ class _SpilledPartition:
             self._chunks[rows].tolist(), self._begins[rows].tolist(), ends.tolist(), strict=True
         )
         return np.concatenate([self._values[chunk][begin:end] for chunk, begin, end in places])
+
+
+def _continue_numbers(
+    doc_indices: npt.NDArray[np.uint32], is_taken_in: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint32]:
+    """Number documents that were taken in after the last own one, which stands before them."""
+    places = np.arange(len(doc_indices))
+    last_own = np.maximum.accumulate(np.where(is_taken_in, 0, places))
+    return (doc_indices[last_own] + (places - last_own)).astype(np.uint32)
 
 
 def _write_documents(

@@ -1,5 +1,6 @@
 """sources.parquet: further names of the sources, resolved and written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,17 @@ import pyarrow.parquet as pq
 
 from nulls_dist.data.format import SOURCES_SCHEMA
 from nulls_dist.sources import normalize_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormerSource:
+    """A source that is gone, because another one has its text."""
+
+    title: str
+    names: list[str]
+    """Its id, key, title and url, each with the means named, as a line of sources.txt has it."""
+    source_id: int
+    """The source that has its text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,26 +65,39 @@ def resolve_aliases(aliases: dict[str, str], id_of_title: dict[str, int]) -> Res
     )
 
 
-def add_aliases(sources: pa.Table, aliases: dict[str, str]) -> tuple[pa.Table, ResolvedAliases]:
+def add_aliases(
+    sources: pa.Table, aliases: dict[str, str], former: Sequence[FormerSource] = ()
+) -> tuple[pa.Table, ResolvedAliases]:
     """Return sources with their aliases.
 
     Args:
         sources: rows of `SOURCES_SCHEMA` in ascending id, aliases empty.
         aliases: name -> title of the target.
+        former: sources whose names become aliases, as do the aliases that lead to them.
     """
     ids = sources.column("source_id").to_pylist()
-    titles = (normalize_name(title.as_py()) for title in sources.column("title"))
+    titles = [normalize_name(title.as_py()) for title in sources.column("title")]
     # Reversed, so that of two sources with one title the one with the lower id gets the aliases.
-    id_of_title = dict(reversed(list(zip(titles, ids, strict=True))))
+    id_of_title = {normalize_name(entry.title): entry.source_id for entry in reversed(former)}
+    id_of_title |= dict(reversed(list(zip(titles, ids, strict=True))))
     resolved = resolve_aliases(aliases, id_of_title)
-    names = pa.array([resolved.by_source.get(number, []) for number in ids], pa.list_(pa.string()))
+    known = resolved.by_source
+    for entry in former:
+        known.setdefault(entry.source_id, []).extend([normalize_name(entry.title), *entry.names])
+    lists = [
+        sorted(set(known.get(number, [])) - {title})
+        for number, title in zip(ids, titles, strict=True)
+    ]
+    names = pa.array(lists, pa.list_(pa.string()))
     place = SOURCES_SCHEMA.get_field_index("aliases")
     sources = sources.set_column(place, SOURCES_SCHEMA.field("aliases"), names)
     return sources.cast(SOURCES_SCHEMA), resolved
 
 
-def write_sources(path: Path, sources: pa.Table, aliases: dict[str, str]) -> ResolvedAliases:
+def write_sources(
+    path: Path, sources: pa.Table, aliases: dict[str, str], former: Sequence[FormerSource] = ()
+) -> ResolvedAliases:
     """Write the sources with their aliases, as `add_aliases` adds them."""
-    table, resolved = add_aliases(sources, aliases)
+    table, resolved = add_aliases(sources, aliases, former)
     pq.write_table(table, path, compression="zstd")
     return resolved

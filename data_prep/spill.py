@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from data_prep.exclusion import Exclusion
 from data_prep.extract import Extracted, spool_file
+from data_prep.settlement import Settlement
 from data_prep.spool import read_spool
 from data_prep.steps import do_once
 from data_prep.tokenize import TokenizedDocument, open_once, tokenize_document
@@ -51,6 +52,7 @@ class SpillOptions:
     num_partitions: int
     tokenizer: TokenizerRecord
     exclusion: Exclusion
+    settlement: Settlement
 
 
 def spill_schema(token_type: TokenType) -> pa.Schema:
@@ -58,6 +60,7 @@ def spill_schema(token_type: TokenType) -> pa.Schema:
     return pa.schema(
         [
             ("number", pa.uint64()),  # of the document, in reading order
+            ("is_taken_in", pa.bool_()),  # from another source
             ("source_id", pa.uint64()),
             ("doc_index", pa.uint32()),
             ("rev_id", pa.uint64()),
@@ -109,8 +112,11 @@ def _tokenize(
     for part in parts:
         documents = read_spool(part.spool, part.num_documents)
         for number, spooled in enumerate(documents, start=part.first):
-            if options.exclusion.keeps(spooled):
-                yield number, tokenize_document(spooled, tokenizer, options.tokenizer)
+            if not options.exclusion.keeps(spooled):
+                continue
+            settled = options.settlement.settle(number, spooled)
+            if settled is not None:
+                yield number, tokenize_document(settled, tokenizer, options.tokenizer)
 
 
 def write_spill(
@@ -141,6 +147,7 @@ def _to_batch(
     offsets = np.cumsum([len(values) for values in tokens], dtype=np.int64)
     columns = [
         [number for number, _, _ in rows],
+        [tokenized.is_taken_in for _, _, tokenized in rows],
         [source_id for _, source_id, _ in rows],
         [document.doc_index for document in documents],
         [document.rev_id for document in documents],

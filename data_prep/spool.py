@@ -43,6 +43,8 @@ class Spooled(NamedTuple):
     """xxh3-128 of the text in UTF-8, 16 bytes, most significant first."""
     num_bytes: int
     """Length of the text in UTF-8."""
+    is_taken_in: bool = False
+    """Whether the document was read as one of another source."""
 
 
 class SpoolWriter:

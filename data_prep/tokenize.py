@@ -23,6 +23,8 @@ class TokenizedDocument:
     """xxh3-128 of the text in UTF-8, 16 bytes, most significant first."""
     tokens: npt.NDArray[np.unsignedinteger]
     """(length,) uint16 or uint32, the end-of-document token included."""
+    is_taken_in: bool = False
+    """Whether the document was read as one of another source."""
 
 
 open_once = cache(load_tokenizer)
@@ -48,4 +50,5 @@ def tokenize_document(
         document=replace(document, text=""),
         text_digest=spooled.text_digest,
         tokens=np.array(ids, dtype=token_type_for(record.vocab_size)),
+        is_taken_in=spooled.is_taken_in,
     )

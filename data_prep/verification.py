@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.shards import batch_metadata
+from nulls_dist.data.duplicates import REPORT, open_duplicates
 from nulls_dist.data.format import (
+    DUPLICATES_FILE,
     SOURCES_FILE,
     SOURCES_SCHEMA,
     CorpusManifest,
@@ -57,6 +59,8 @@ def verify_corpus(root: Path) -> CorpusManifest:
         f"{manifest.num_documents} with {manifest.num_tokens}",
     )
     _verify_sources(root, manifest, records, source_ids, lengths)
+    doc_indices = np.concatenate([rows.doc_indices for rows in partitions])
+    _verify_duplicates(root, manifest, source_ids, doc_indices)
     return manifest
 
 
@@ -223,3 +227,26 @@ def _verify_sources(
         )
     for aliases in table.column("aliases").to_pylist():
         _require(aliases == sorted(set(aliases)), path, f"aliases are not sorted: {aliases[:5]}")
+
+
+def _verify_duplicates(
+    root: Path,
+    manifest: CorpusManifest,
+    source_ids: npt.NDArray[np.uint64],
+    doc_indices: npt.NDArray[np.uint32],
+) -> None:
+    """Check the pairs of near-duplicates, where the corpus has them."""
+    found = open_duplicates(root, manifest)
+    if found is None:
+        return
+    path, table = root / DUPLICATES_FILE, found.table
+    is_paired = np.isin(source_ids, found.source_ids)
+    documents = np.rec.fromarrays([source_ids[is_paired], doc_indices[is_paired]])
+    for side in "ab":
+        ids = table[f"source_id_{side}"].to_numpy()
+        keys = table[f"source_key_{side}"].to_pylist()
+        expected = [source_id_of(manifest.corpus, key) for key in keys]
+        _require(ids.tolist() == expected, path, "a source key does not hash to its id")
+        if found.policy == REPORT:
+            pairs = np.rec.fromarrays([ids, table[f"doc_index_{side}"].to_numpy()])
+            _require(bool(np.isin(pairs, documents).all()), path, "a document is not in the corpus")

@@ -7,6 +7,7 @@ at a line feed only, so that titles may hold other separators of Unicode.
 
 import codecs
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ from nulls_dist.errors import InputError
 MAX_LINE_BYTES: Final = 1 << 16
 
 _PREFIX: Final = re.compile(r"(id|title|url|key):(.*)", re.DOTALL)
+_SPELLED_ID: Final = re.compile(r"id:([0-9]{1,20})")
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -49,6 +51,18 @@ def parse_request(text: str, line: int) -> Request:
     prefixed = _PREFIX.fullmatch(text)
     means, name = (prefixed[1], prefixed[2].strip()) if prefixed else (Means.ANY, text)
     return Request(line=line, text=text, means=Means(means), name=name)
+
+
+def spell_names(*, source_id: int, source_key: str, title: str, url: str) -> list[str]:
+    """Return the lines that name a source with the means, the id first; an empty url has none."""
+    names = ((Means.ID, source_id), (Means.KEY, source_key), (Means.TITLE, title), (Means.URL, url))
+    return [f"{means}:{name}" for means, name in names if name != ""]
+
+
+def read_ids(names: Iterable[str]) -> list[int]:
+    """Return the ids among names that are spelled with their means."""
+    found = (_SPELLED_ID.fullmatch(name) for name in names)
+    return [int(match[1]) for match in found if match and int(match[1]) < 1 << 64]
 
 
 def read_requests(path: Path) -> list[Request]:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nulls_dist.cli import CommandParser, run_command
 from nulls_dist.errors import UnknownSourceError
@@ -15,7 +16,10 @@ def build_parser() -> ArgumentParser:
     """Return the parser of this tool's command line."""
     parser = CommandParser(
         prog="lookup_source.py",
-        summary="Look sources up by title, alias or key, or by id:, title:, url:, key:.",
+        summary=(
+            "Look sources up by title, alias or key, or by id:, title:, url:, key:. In a corpus "
+            "also says which other sources hold a text of theirs, whole or nearly."
+        ),
         examples=[
             "python tools/lookup_source.py RUN/checkpoints/step-00000100 'Alan Turing' key:1208",
             "python tools/lookup_source.py CORPUS id:1234567890123456789 --json",
@@ -37,15 +41,22 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps([asdict(place) for place in places], indent=2))
     else:
         for place in places:
-            facts = {
-                name: value for name, value in asdict(place).items() if value not in ("", None)
-            }
-            print("  ".join(f"{name}={value}" for name, value in facts.items()))
+            facts = asdict(place)
+            near = facts.pop("near_duplicates")
+            if near is not None:
+                facts["near_duplicates"] = len(near)
+            print(_spell(facts))
+            for other in near or ():
+                print("  near-duplicate:  " + _spell(other))
     missing = [place.name for place in places if place.source_id is None]
     if missing:
         raise UnknownSourceError(
             f"{len(missing)} of {len(places)} names are no one source: {missing}"
         )
+
+
+def _spell(facts: dict[str, Any]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in facts.items() if value not in ("", None))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     sources.parquet            one row = one source, sorted by source_id
     tokenizer/                 tokenizer.json (Hugging Face) or spm.model (SentencePiece)
     facts.parquet              cloze probes, where the corpus was generated
+    duplicates.parquet         near-duplicates across sources, where they were looked for
 
 Partition p of P holds the buckets [p * B / P, (p + 1) * B / P); rows are sorted by
 (source_id, doc_index). `FORMAT_VERSION` is written into the manifest and checked on read.
@@ -27,6 +28,7 @@ FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
 SOURCES_FILE: Final = "sources.parquet"
 FACTS_FILE: Final = "facts.parquet"
+DUPLICATES_FILE: Final = "duplicates.parquet"
 TOKENIZER_DIR: Final = "tokenizer"
 PARTITIONS_DIR: Final = "partitions"
 MAX_UINT16_VOCAB: Final = 1 << 16

@@ -1,7 +1,8 @@
-"""Where a source is: its id, bucket, expert, and whether it was deleted."""
+"""Where a source is: its id, bucket, expert, whether it was deleted, what keeps its text alive."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ from nulls_dist.checkpoint.format import WEIGHTS_DIR
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data import format as corpus_format
+from nulls_dist.data.duplicates import REPORT, DuplicateTable, NearDuplicate, open_duplicates
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
 from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.plan import live_router, open_sources
 from nulls_dist.unlearn.resolve import Resolution, resolve_requests
+
+_Facts = Callable[[dict[str, Any]], dict[str, Any]]
+"""From a source's row to what else a root knows of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +41,13 @@ class SourcePlace:
     """None in a corpus, which knows no experts, and where the model has no sinks."""
     private: bool | None = None
     """Whether its sinks are its own alone; None where there is no expert."""
+    partition: int | None = None
+    """File of the corpus that holds the documents; None in a checkpoint, as what follows."""
+    num_documents: int | None = None
+    num_tokens: int | None = None
+    near_duplicates: list[NearDuplicate] | None = None
+    """Other sources that hold a text of this one, the most similar first; None where the corpus
+    was built without looking for them."""
 
 
 def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
@@ -49,31 +61,60 @@ def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
         InputError: `root` is neither.
         IntegrityError: a file is damaged.
     """
-    checkpoint = Checkpoint(root) if (root / WEIGHTS_DIR).is_dir() else None
-    table = _corpus_sources(root) if checkpoint is None else open_sources(checkpoint)
     requests = [parse_request(name, line) for line, name in enumerate(names, start=1)]
-    return [_place(table, checkpoint, entry) for entry in resolve_requests(table, requests)]
+    facts: _Facts
+    if (root / WEIGHTS_DIR).is_dir():
+        checkpoint = Checkpoint(root)
+        table = open_sources(checkpoint)
+        facts = partial(_facts_of_checkpoint, checkpoint)
+    else:
+        manifest = corpus_format.read_manifest(root)
+        table = _corpus_sources(root, manifest)
+        facts = partial(_facts_of_corpus, table, manifest, open_duplicates(root, manifest))
+    return [_place(table, facts, entry) for entry in resolve_requests(table, requests)]
 
 
-def _place(table: SourceTable, checkpoint: Checkpoint | None, found: Resolution) -> SourcePlace:
+def _place(table: SourceTable, facts: _Facts, found: Resolution) -> SourcePlace:
     known: dict[str, Any] = {}
     if found.source_id is not None:
         row = table.row_of(found.source_id)
         entry = table.table.slice(row, 1).to_pylist()[0]
         known = {name: entry[name] for name in ("source_id", "title", "source_key", "bucket")}
-        known["state"] = "live"
-    if checkpoint is not None and found.source_id is not None:
-        if model_of(checkpoint).has_sinks:
-            ids = np.array([found.source_id], dtype=np.uint64)
-            known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
-            known["private"] = found.source_id in checkpoint.manifest.private_sources
-        grades = {entry.source_id: entry.grade for entry in checkpoint.manifest.tombstones}
-        known["state"] = str(grades.get(found.source_id, "live"))
+        known |= facts(entry)
     return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)
 
 
-def _corpus_sources(root: Path) -> SourceTable:
-    manifest = corpus_format.read_manifest(root)
+def _facts_of_checkpoint(checkpoint: Checkpoint, entry: dict[str, Any]) -> dict[str, Any]:
+    source_id = entry["source_id"]
+    grades = {tombstone.source_id: tombstone.grade for tombstone in checkpoint.manifest.tombstones}
+    known: dict[str, Any] = {"state": str(grades.get(source_id, "live"))}
+    if model_of(checkpoint).has_sinks:
+        ids = np.array([source_id], dtype=np.uint64)
+        known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
+        known["private"] = source_id in checkpoint.manifest.private_sources
+    return known
+
+
+def _facts_of_corpus(
+    table: SourceTable,
+    manifest: corpus_format.CorpusManifest,
+    pairs: DuplicateTable | None,
+    entry: dict[str, Any],
+) -> dict[str, Any]:
+    near = None
+    if pairs is not None:  # none are left where they were grouped or dropped
+        near = pairs.of_source(entry["source_id"]) if pairs.policy == REPORT else []
+        near = [replace(other, title=table.title_of(other.source_id)) for other in near]
+    return {
+        "state": "live",
+        "partition": corpus_format.partition_of(entry["bucket"], manifest.num_partitions),
+        "num_documents": entry["num_documents"],
+        "num_tokens": entry["num_tokens"],
+        "near_duplicates": near,
+    }
+
+
+def _corpus_sources(root: Path, manifest: corpus_format.CorpusManifest) -> SourceTable:
     for record in manifest.files:
         if record.path == corpus_format.SOURCES_FILE:
             return SourceTable(check_file(root, record))

@@ -63,6 +63,8 @@ class _Way:
     label: str
     fold: _Fold
     means: Means
+    prefix: str = ""
+    """What the names in the column begin with, where only such are meant."""
 
 
 class _Match(NamedTuple):
@@ -77,6 +79,16 @@ _WAYS: Final = (
     _Way("aliases", "alias", fold_titles, Means.ANY),
     _Way("source_key", "key", fold_keys, Means.KEY),
     _Way("url", "url", fold_urls, Means.URL),
+    # Sources that another one took in are its aliases, each name with its means.
+    *(
+        _Way("aliases", f"former {means}", fold, means, f"{means}:")
+        for means, fold in (
+            (Means.ID, fold_keys),
+            (Means.TITLE, fold_titles),
+            (Means.KEY, fold_keys),
+            (Means.URL, fold_urls),
+        )
+    ),
 )
 
 
@@ -161,6 +173,8 @@ def resolve_all(table: SourceTable, path: Path) -> list[int]:
 def _may_use(request: Request, way: _Way) -> bool:
     if way.means is Means.URL and request.means is Means.ANY:
         return "://" in request.name
+    if way.means is Means.ID:
+        return request.means is Means.ID
     return request.means in (way.means, Means.ANY)
 
 
@@ -172,7 +186,7 @@ def _find_rows(table: SourceTable, way: _Way, names: Sequence[str]) -> Iterator[
     distinct = list(dict.fromkeys(filter(None, folded)))
     wanted = pa.array(distinct, pa.string())
     matches: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for values, rows in _pieces(table.table.column(way.column)):
+    for values, rows in _pieces(table.table.column(way.column), way.prefix):
         hits = pc.index_in(way.fold(values), value_set=wanted).fill_null(-1).to_numpy()
         for hit in np.flatnonzero(hits >= 0):
             matches[distinct[hits[hit]]].append((int(rows[hit]), values[hit].as_py()))
@@ -184,15 +198,22 @@ def _find_rows(table: SourceTable, way: _Way, names: Sequence[str]) -> Iterator[
             yield place, row
 
 
-def _pieces(column: Any) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
-    """Yield the strings of a column, of its lists where it holds lists, with their rows."""
+def _pieces(column: Any, prefix: str) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
+    """Yield the strings of a column, of its lists where it holds lists, with their rows.
+
+    Only those that begin with the prefix, and without it.
+    """
     start = 0
     whole = pa.table({"names": column}).combine_chunks()  # each chunk hashes all requested names
     for chunk in whole.column("names").chunks:
+        values, rows = chunk, np.arange(start, start + len(chunk))
         if pa.types.is_list(chunk.type):
-            yield chunk.flatten(), pc.list_parent_indices(chunk).to_numpy() + start
-        else:
-            yield chunk, np.arange(start, start + len(chunk))
+            values, rows = chunk.flatten(), pc.list_parent_indices(chunk).to_numpy() + start
+        if prefix:
+            begins = pc.starts_with(values, prefix)
+            values = pc.utf8_slice_codeunits(values.filter(begins), len(prefix))
+            rows = rows[begins.to_numpy(zero_copy_only=False)]
+        yield values, rows
         start += len(chunk)
 
 

@@ -70,7 +70,7 @@ def run(folder: Path, commands: list[list[str]]) -> tuple[int, str]:
 
 def write_rows(path: Path, num_rows: int = 300) -> Path:
     rows = [
-        {"id": number, "by": number % 7, "text": f"Line {number} of {number % 11} lines."}
+        {"id": number, "by": number % 7, "text": f"Line {number % 280} of {number % 280} lines."}
         for number in range(num_rows)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -100,6 +100,7 @@ def test_two_ranks_give_the_bytes_of_one_process(tmp_path: Path) -> None:
     inputs = {
         "shared": ("jsonl", rows, "--source-key", "by"),
         "limited": ("jsonl", rows, "--limit", "123"),
+        "dropped": ("jsonl", rows, "--duplicates", "drop"),
         "stream": ("wikipedia", dump, "--exclude", str(tmp_path / "sources.txt")),
         "made": (
             "generated",
@@ -122,6 +123,7 @@ def test_two_ranks_give_the_bytes_of_one_process(tmp_path: Path) -> None:
     code, output = run(tmp_path, commands["mpi"])
     assert code == 0, output
     assert digests(tmp_path / "mpi") == digests(tmp_path / "serial")
+    assert output.count("drop: 20 sources are gone") == 1
     assert output.count("of text per second") == len(inputs)  # only the leader speaks
 
 

@@ -180,3 +180,14 @@ def test_what_is_no_checkpoint_is_refused(
     dump = write_dump(tmp_path / "dump.xml")
     assert run_command(main, command(dump, tmp_path / "out", "--exclude-deleted", tmp_path)) == 3
     assert "not a checkpoint" in capsys.readouterr().err
+
+
+def test_sources_that_a_deleted_one_took_in_are_known_by_their_ids(tmp_path: Path) -> None:
+    names = ["Mirror", f"id:{key_id('3')}", "key:3", "title:Mirror"]
+    rows = [{"source_key": "1", "title": "Alabama", "aliases": names}]
+    tombstones = (Tombstone(source_id=key_id("1"), grade=Grade.EXCISED),)
+    checkpoint = build_checkpoint(tmp_path / "checkpoint", rows=rows, tombstones=tombstones)
+    articles = {3: ("Renamed", "Another text altogether."), 4: ARTICLES[4], 5: ("3", "A number.")}
+    left, skipped = rebuilt(tmp_path, checkpoint, articles, {})
+    assert left == {"4", "5"}
+    assert skipped == {"deleted source": 1}

@@ -1,5 +1,6 @@
 """A build that is killed at any moment continues and ends with the same bytes."""
 
+import contextlib
 import json
 import os
 import random
@@ -43,6 +44,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"id": number, "text": " ".join(draws.choices(words, k=30)), "author": number % 17}
         for number in range(400)
     ]
+    for number in range(1, 400, 17):  # author 1 repeats what author 0 has just said
+        lines[number]["text"] = lines[number - 1]["text"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -141,7 +144,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[Path]:
             done.append(marker)
         return original(marker, work)
 
-    for module in (data_prep.extract, data_prep.spill, data_prep.shards, data_prep.pipeline):
+    names = ("extract", "signatures", "duplicates", "spill", "shards", "pipeline")
+    for module in (sys.modules[f"data_prep.{name}"] for name in names):
         monkeypatch.setattr(module, "do_once", do_once)
     return done
 
@@ -170,6 +174,20 @@ def test_a_build_stopped_before_every_step_continues_and_does_no_step_twice(
     assert len(steps) == len(set(steps)) > 15
 
 
+@pytest.mark.parametrize("policy", ["group", "drop"])
+def test_a_stopped_build_that_settles_duplicates_ends_with_the_same_bytes(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None, policy: str
+) -> None:
+    main(command(rows, tmp_path / "undisturbed", "--duplicates", policy))
+    while not (tmp_path / "out").exists():
+        stop_at(monkeypatch, 5)
+        with contextlib.suppress(Killed):
+            main(command(rows, tmp_path / "out", "--duplicates", policy))
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+    found = json.loads((tmp_path / "out" / "manifest.json").read_text())["build"]["duplicates"]
+    assert (found["pairs"], found["sources_gone"]) == (24, 1)
+
+
 def test_a_build_killed_while_it_is_published_continues(
     rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, str]
 ) -> None:
@@ -193,6 +211,8 @@ def test_a_build_killed_while_it_is_published_continues(
         (["--partitions", "4"], "--partitions was 8, now 4"),
         (["--name", "other"], "--name was 'n', now 'other'"),
         (["--limit", "5"], "--limit was None, now 5"),
+        (["--duplicates", "drop"], "--duplicates was 'report', now 'drop'"),
+        (["--duplicate-threshold", "0.9"], "--duplicate-threshold was 0.8, now 0.9"),
         (["--source-key", "id"], "input was"),
     ],
 )

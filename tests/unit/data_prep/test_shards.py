@@ -10,6 +10,7 @@ import xxhash
 import data_prep.spill
 from data_prep.documents import Document
 from data_prep.exclusion import Exclusion
+from data_prep.settlement import Settlement
 from data_prep.shards import BATCH_BYTES, PartitionOptions, read_sources, write_partition
 from data_prep.source_table import resolve_aliases
 from data_prep.spill import SpillOptions, spill_file, write_spill
@@ -73,6 +74,7 @@ def build(
         num_partitions=num_partitions,
         tokenizer=RECORD,
         exclusion=Exclusion(),
+        settlement=Settlement(),
     )
     numbered = list(enumerate(documents))
     for number in range(num_files):

@@ -20,6 +20,7 @@ FILES = (
     "partitions/part-00001.arrow",
     "sources.parquet",
     "facts.parquet",
+    "duplicates.parquet",
     "tokenizer/spm.model",
 )
 
