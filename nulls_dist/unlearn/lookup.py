@@ -14,6 +14,8 @@ from nulls_dist.data import format as corpus_format
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
+from nulls_dist.routing.reference_router import ReferenceRouter
+from nulls_dist.routing.router import Router
 from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.plan import live_router, open_sources
 from nulls_dist.unlearn.resolve import Resolution, resolve_requests
@@ -34,6 +36,9 @@ class SourcePlace:
     """live, suppressed or excised."""
     expert: int | None = None
     """None in a corpus, which knows no experts, and where the model has no sinks."""
+    num_twins: int | None = None
+    """Other sources of the checkpoint to which the router gives the very same sinks. Deleting one
+    deletes all of them. None where expert is, and where the router is that of our own training."""
 
 
 def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
@@ -62,11 +67,19 @@ def _place(table: SourceTable, checkpoint: Checkpoint | None, found: Resolution)
         known["state"] = "live"
     if checkpoint is not None and found.source_id is not None:
         if model_of(checkpoint).has_sinks:
-            ids = np.array([found.source_id], dtype=np.uint64)
-            known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
+            known |= _route(live_router(checkpoint), table, found.source_id)
         grades = {entry.source_id: entry.grade for entry in checkpoint.manifest.tombstones}
         known["state"] = str(grades.get(found.source_id, "live"))
     return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)
+
+
+def _route(router: Router, table: SourceTable, source_id: int) -> dict[str, int]:
+    ids = np.array([source_id], dtype=np.uint64)
+    route = {"expert": int(router.experts_of(ids)[0])}
+    if isinstance(router, ReferenceRouter):
+        same = router.mask_ids(table.source_ids) == router.mask_ids(ids)
+        route["num_twins"] = int(same.sum()) - 1
+    return route
 
 
 def _corpus_sources(root: Path) -> SourceTable:
