@@ -93,7 +93,7 @@ def build_plan(
         is_on = sinks_of_layer != NO_SINK
         if excluded is not None:
             is_on &= ~excluded[layer, experts[:, None], sinks_of_layer]
-        rows[layer, routed] = np.where(is_on, sinks_of_layer + first_rows[:, None], 0)
+        rows[layer, routed] = np.maximum(sinks_of_layer, 0) + first_rows[:, None]
         keep[layer, routed] = is_on
     return SinkPlan(
         rows=torch.from_numpy(rows.reshape(spec.num_layers, -1)),
