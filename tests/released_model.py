@@ -63,7 +63,7 @@ TITLES = {
     "Alan Turing": 5,
     "Turing's twin": 5 + 65_536,
     "Turing's other twin": 5 + 3 * 65_536,
-    "Caf\u00e9 \u201cquoted\u201d \\ \n": 7,
+    "\u00c9t\u00e9 \u201cquoted\u201d \\ \n": 7,
     "1984": 12,
     "Every sink": 65_536 - VOCAB,
     **{f"Article {number}": number for number in range(20, 40)},

@@ -5,7 +5,7 @@
           unpickled: its opcodes are read as data, and any other than such a dict's is refused.
 others    UTF-8 text: one title per line, whose index is the number of lines before it
 
-The file is mapped, not read into memory, so the 6.4 million titles of the release fit anywhere.
+The file is mapped and parsed pair by pair, not read into memory.
 """
 
 import json

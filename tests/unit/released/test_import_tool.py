@@ -172,6 +172,7 @@ def test_both_forms_of_release_are_written(imported, tmp_path, form):
     options = ("--sources", sources) if form == "merged" else ()
     assert run(convert_to_hf, imported, out, "--form", form, *options) == 0
     config = json.loads((out / "config.json").read_text())
+    assert "imported from a release of others" in (out / "README.md").read_text()
     assert config["rope_theta"] == CONFIG["rope_base"]
     neurons = load_file(out / "model.safetensors")["model.layers.1.mlp.down_proj.weight"]
     theirs = random_weights()["transformer.h.1.mlp.proj.weight"]
