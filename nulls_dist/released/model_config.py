@@ -6,7 +6,8 @@ this project computes; unknown and missing fields are refused by name.
 
 Known from a copy of the released file and of the authors' model code in a public audit of the
 weights (HALO): every field, and that int(intermediate_size * p_gen) neurons come first and are
-backbone. Assumed, for want of the release itself: nothing more.
+backbone. Taken on HALO's word, since neither file nor code says so: ids were int32 in training, and
+rows had 1,024 tokens; the context length here is the file's block_size, 8,192 in the release.
 """
 
 from dataclasses import dataclass
