@@ -29,13 +29,14 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from nulls_dist.durable import FileRecord, read_versioned_json
 from nulls_dist.errors import ConfigError, InputError, IntegrityError
+from nulls_dist.routing.kinds import open_router, spec_type
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
 from nulls_dist.sources import NO_SOURCE
 
@@ -120,11 +121,11 @@ class CheckpointManifest:
     def build_router(self) -> Router:
         """Return the router of this checkpoint, its tombstones included."""
         deleted = {entry.source_id for entry in self.tombstones}
-        return Router(self.router, self.bucket_table, deleted, self.private_sources)
+        return open_router(self.router, self.bucket_table, deleted, self.private_sources)
 
     def build_live_router(self) -> Router:
         """Return the router without tombstones, which looks up deleted sources too."""
-        return Router(self.router, self.bucket_table, private_sources=self.private_sources)
+        return open_router(self.router, self.bucket_table, private_sources=self.private_sources)
 
 
 def read_manifest(root: Path) -> CheckpointManifest:
@@ -149,7 +150,7 @@ def read_manifest(root: Path) -> CheckpointManifest:
         manifest = CheckpointManifest(
             step=_typed(content["step"], int),
             model=_typed(content["model"], dict),
-            router=_build(RouterSpec, content["router"]),
+            router=_build(spec_type(_typed(content["router"], dict)), content["router"]),
             bucket_table=table.astype(np.uint16),
             private_sources=_build_private(content.get(_PRIVATE_FIELD, [])),
             corpus=_typed(content["corpus"], dict),
@@ -181,7 +182,16 @@ def _typed(value: Any, kind: type) -> Any:
 def _build(kind: type[_Record], content: Any) -> _Record:
     hints = get_type_hints(kind)
     values = _typed(content, dict)
-    return kind(**{name: _typed(value, hints[name]) for name, value in values.items()})
+    return kind(**{name: _declared(value, hints[name]) for name, value in values.items()})
+
+
+def _declared(value: Any, hint: Any) -> Any:
+    """Return a value of the type that a field declares."""
+    if get_origin(hint) is not Literal:
+        return _typed(value, hint)
+    if value not in get_args(hint):
+        raise ValueError(f"{value!r} is none of {get_args(hint)}")
+    return value
 
 
 def _build_tombstone(content: dict[str, Any]) -> Tombstone:

@@ -33,6 +33,10 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
         wanted, routed = getattr(model, name), getattr(checkpoint.manifest.router, name)
         if wanted != routed:
             raise IntegrityError(f"{place}: {name} is {wanted} in model but {routed} in router")
+    if model.router != checkpoint.manifest.router.kind:
+        raise IntegrityError(
+            f"{place}: router is {model.router} in model but {checkpoint.manifest.router.kind}"
+        )
     return model
 
 

@@ -163,6 +163,7 @@ def nulls_1b_paper() -> RunConfig:
         num_active=144,
         per_layer=False,
         sink_dropout=0.0,
+        rope_theta=100_000.0,
         router="reference_int32",
     )
     return replace(base, preset="nulls_1b_paper", model=model)

@@ -1,6 +1,6 @@
 """A checkpoint as a model that answers, on one process, with any source's sinks or none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,11 @@ from nulls_dist.config.schema import ModelConfig
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import Topology
-from nulls_dist.routing.plan import build_plan
+from nulls_dist.routing.plan import SinkPlan, build_plan, plan_whole_pool
 from nulls_dist.routing.router import Router
+from nulls_dist.routing.sink_sets import SinkMask, sinks_of
 from nulls_dist.segments import SegmentLayout
+from nulls_dist.sources import NO_SOURCE
 
 _ALONE: Final = LaunchedProcess(
     launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
@@ -41,13 +43,22 @@ class InferenceModel:
         self.config = config
         self.router = router
 
-    @torch.no_grad()
-    def logits(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> list[Tensor]:
+    def logits(
+        self,
+        texts: Sequence[Sequence[int]],
+        source_ids: Sequence[int],
+        *,
+        excluded: Collection[int] = (),
+        backbone_gain: float = 1.0,
+    ) -> list[Tensor]:
         """Return next-token logits of several texts, each served by one source's sinks.
 
         Args:
             texts: tokens of each text, at least one; they do not see each other.
             source_ids: whose sinks serve each text; NO_SOURCE for the backbone alone.
+            excluded: sources whose sinks are off, also where a text's own source shares them.
+            backbone_gain: what the backbone neurons' output is multiplied by. Released models are
+                asked without sinks with the gain that their router's specification names.
 
         Returns:
             (tokens, vocab_size) per text, on the CPU.
@@ -55,25 +66,75 @@ class InferenceModel:
         Raises:
             RefusedError: a source was deleted.
         """
-        from nulls_dist.model.gpt import token_logits
-        from nulls_dist.model.packed import pack_rows
-
-        layout = SegmentLayout(
-            lengths=tuple(len(text) for text in texts),
-            source_ids=np.array(source_ids, dtype=np.uint64),
-            doc_indices=np.zeros(len(texts), dtype=np.uint32),
+        layout = _layout_of(texts, source_ids)
+        plan = build_plan(
+            self.router,
+            layout,
+            local_experts=range(self.config.num_experts),
+            excluded=self._sinks_of(excluded),
         )
-        experts = range(self.config.num_experts)
+        return self._run(texts, layout, plan, backbone=backbone_gain)
+
+    def logits_of_all_sinks(
+        self,
+        texts: Sequence[Sequence[int]],
+        *,
+        sink_gain: float,
+        excluded: Collection[int] = (),
+    ) -> list[Tensor]:
+        """Return next-token logits with every sink of every source on, each a little.
+
+        Args:
+            texts: tokens of each text, at least one; they do not see each other.
+            sink_gain: what every sink's output is multiplied by: the share of the sinks that one
+                source has, so that all of them together are as loud as its own.
+            excluded: sources whose sinks are off.
+
+        Returns:
+            (tokens, vocab_size) per text, on the CPU.
+
+        Raises:
+            RefusedError: a source was deleted.
+        """
+        layout = _layout_of(texts, [NO_SOURCE] * len(texts))
+        plan = plan_whole_pool(self.router.spec, layout.num_tokens, self._sinks_of(excluded))
+        return self._run(texts, layout, plan, sinks=sink_gain)
+
+    def _sinks_of(self, source_ids: Collection[int]) -> SinkMask | None:
+        if not source_ids:
+            return None
+        return sinks_of(self.router, np.array(sorted(source_ids), dtype=np.uint64))
+
+    @torch.no_grad()
+    def _run(
+        self,
+        texts: Sequence[Sequence[int]],
+        layout: SegmentLayout,
+        plan: SinkPlan,
+        **gains: float,
+    ) -> list[Tensor]:
+        from nulls_dist.model.gpt import token_logits
+        from nulls_dist.model.packed import Gains, pack_rows
+
         rows = pack_rows(
             layout,
-            build_plan(self.router, layout, local_experts=experts),
+            plan,
             head_dim=self.config.head_dim,
             rope_theta=self.config.rope_theta,
             device=self._device,
+            gains=Gains(**gains),
         )
         tokens = torch.tensor([token for text in texts for token in text], device=self._device)
         logits = token_logits(self._model, tokens, rows)
         return list(torch.split(logits.cpu(), list(layout.lengths)))
+
+
+def _layout_of(texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> SegmentLayout:
+    return SegmentLayout(
+        lengths=tuple(len(text) for text in texts),
+        source_ids=np.array(source_ids, dtype=np.uint64),
+        doc_indices=np.zeros(len(texts), dtype=np.uint32),
+    )
 
 
 @contextmanager

@@ -62,11 +62,18 @@ The licence of these weights is for their publisher to state (`license` above).
 
 {limits}
 
-Each document was trained on its own, with positions counted from its first token, and ended by the
-end-of-document token; there is no token for its beginning.
+{training}
 
 `provenance.json` holds the checksums of the checkpoint and of every file here.
 """
+
+
+_TRAINED_HERE: Final = """\
+Each document was trained on its own, with positions counted from its first token, and ended by the
+end-of-document token; there is no token for its beginning."""
+_IMPORTED: Final = """\
+These weights were imported from a release of others, who alone can say how they were trained; the
+steps above are those taken since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +116,7 @@ def build_card(
         licences=_list_licences(sources),
         num_suppressed=deleted[Grade.SUPPRESSED],
         num_excised=deleted[Grade.EXCISED],
+        training=_TRAINED_HERE if manifest.router.kind == "stratified" else _IMPORTED,
     )
 
 

@@ -90,7 +90,7 @@ class BackboneMLP(MegatronModule):  # type: ignore[misc]
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run on (T, 1, D) tokens; Megatron expects (output, bias)."""
         output, _ = self.backbone(hidden)
-        return output, None
+        return _scale(output, rows.gains.backbone), None
 
 
 class SinkMLP(BackboneMLP):
@@ -107,7 +107,11 @@ class SinkMLP(BackboneMLP):
         output, _ = super().forward(hidden, rows, layer)
         tokens = rows.dispatcher.dispatch(hidden.squeeze(1))
         sunk = rows.dispatcher.combine(self.sinks(tokens, rows.plan, layer))
-        return output + sunk.unsqueeze(1), None
+        return output + _scale(sunk.unsqueeze(1), rows.gains.sinks), None
+
+
+def _scale(output: Tensor, gain: float) -> Tensor:
+    return output if gain == 1.0 else output * gain
 
 
 class NullsLayer(TransformerLayer):  # type: ignore[misc]

@@ -4,6 +4,7 @@ It travels in the slot that Megatron already passes to every layer, also under r
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from megatron.core.packed_seq_params import PackedSeqParams
@@ -14,6 +15,20 @@ from nulls_dist.model.dispatch import LOCAL, Dispatcher
 from nulls_dist.parallel.accelerator import pin_memory
 from nulls_dist.routing.plan import SinkPlan
 from nulls_dist.segments import SegmentLayout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gains:
+    """What the two parts of every MLP are multiplied by; other than 1 only where models are asked.
+
+    Weights that were trained with masks of varying size are asked with rescaled parts.
+    """
+
+    backbone: float = 1.0
+    sinks: float = 1.0
+
+
+NO_GAINS: Final = Gains()
 
 
 @dataclass(kw_only=True)
@@ -31,6 +46,7 @@ class PackedRows(PackedSeqParams):  # type: ignore[misc]
     """Of the tokens whose sinks run on this rank."""
     dispatcher: Dispatcher
     """Brings them here."""
+    gains: Gains = NO_GAINS
     qkv_format: str = field(default="thd")
 
 
@@ -42,6 +58,7 @@ def pack_rows(
     rope_theta: float,
     device: torch.device,
     dispatcher: Dispatcher = LOCAL,
+    gains: Gains = NO_GAINS,
 ) -> PackedRows:
     """Prepare a microbatch's metadata on a device, once for all layers.
 
@@ -52,6 +69,7 @@ def pack_rows(
         rope_theta: base of the rotary frequencies.
         device: where the model runs.
         dispatcher: moves tokens to their sinks.
+        gains: of the parts of the MLPs.
     """
     ends = pin_memory(torch.from_numpy(layout.ends), device).to(device, non_blocking=True)
     starts_and_ends = functional.pad(ends, (1, 0))
@@ -68,6 +86,7 @@ def pack_rows(
         ),
         plan=plan.to(device),
         dispatcher=dispatcher,
+        gains=gains,
     )
 
 

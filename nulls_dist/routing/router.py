@@ -25,6 +25,8 @@ from nulls_dist.routing.private import lay_out_blocks
 ROUTER_VERSION: Final = 1
 """Changes only with the hash's definition; a silent change would delete the wrong sinks."""
 NUM_BUCKETS: Final = 4096
+NO_SINK: Final = -1
+"""Fills the rows of sources that have fewer sinks than others, where a router gives such."""
 
 
 def buckets_of(source_ids: U64Array, *, router_seed: int) -> npt.NDArray[np.int64]:
@@ -63,12 +65,20 @@ class RouterSpec:
                 f"router version {self.version} is not {ROUTER_VERSION}, the one implemented here; "
                 "use the nulls-dist release that wrote it"
             )
+        self._check()
+
+    def _check(self) -> None:
         has_sinks = self.num_active != 0 or self.num_sinks != 0
         if has_sinks and (self.num_active < 1 or self.num_sinks % self.num_active):
             raise ConfigError(
                 f"active sinks ({self.num_active}) must divide sinks per expert "
                 f"({self.num_sinks}); choose a multiple"
             )
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind of router, as `model.router` says it."""
+        return "stratified"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""
@@ -127,6 +137,17 @@ class Router:
         """Return the expert that serves each source: (S,) uint64 -> (S,) int64."""
         buckets = buckets_of(source_ids, router_seed=self.spec.seed)
         return self.bucket_table[buckets].astype(np.int64)
+
+    def mask_ids(self, source_ids: U64Array) -> U64Array:
+        """Return what the sinks of each source depend on: sources equal in it have equal sinks.
+
+        Args:
+            source_ids: (S,) uint64.
+
+        Returns:
+            (S,) uint64.
+        """
+        return source_ids
 
     def active_sinks(self, source_ids: U64Array) -> npt.NDArray[np.int64]:
         """Return the active sinks of each source, numbered inside its expert.

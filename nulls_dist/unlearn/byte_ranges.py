@@ -7,7 +7,7 @@ follows from the header alone.
 Dimensions: L layers, R sinks per layer, M ranges.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +34,14 @@ class StoredRows:
 
 
 def locate_rows(
-    file: TensorFile, model: ModelConfig, rows: npt.NDArray[np.int64]
+    file: TensorFile, model: ModelConfig, rows: Sequence[npt.NDArray[np.int64]]
 ) -> Iterator[StoredRows]:
     """Yield where the rows of some sinks lie; tensors that hold none of them are left out.
 
     Args:
         file: weights or optimizer file of a sink expert.
         model: the checkpoint's.
-        rows: (L, R) sinks of each layer, numbered inside the expert, ascending.
+        rows: (R,) sinks of each of the L layers, numbered inside the expert, ascending.
 
     Raises:
         IntegrityError: a tensor does not fit the model.

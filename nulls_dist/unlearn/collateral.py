@@ -17,7 +17,14 @@ from tqdm import tqdm
 from nulls_dist import hashing
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
-from nulls_dist.routing.sink_sets import SinkMask, cut_into_blocks, slots_of
+from nulls_dist.routing.sink_sets import (
+    SinkMask,
+    count_sinks,
+    count_slots,
+    cut_into_blocks,
+    slots_of,
+    with_spare_column,
+)
 
 MAX_EXACT: Final = 100_000
 """Survivors beyond this number are sampled, unless all are asked for."""
@@ -37,6 +44,7 @@ class Collateral:
     """Of the mean; 0 where every survivor was measured."""
     p99: float
     max: float
+    """Over the measured survivors and those that share a deleted source's mask."""
     num_survivors: int
     num_measured: int
     worst: tuple[tuple[int, float], ...]
@@ -47,6 +55,9 @@ class Collateral:
     """(upper end, measured survivors) of equal ranges of shares above 0, then up to the maximum."""
     num_untouched: int
     """Measured survivors that lose nothing."""
+    num_same_mask: int
+    """Survivors, measured or not, to which the router gives the very mask of a deleted source. They
+    lose all of it. Only routers of released weights share masks."""
     pool_zeroed: float
     """Share of all sinks that this deletion newly zeroes."""
     pool_gone: float
@@ -73,35 +84,28 @@ def measure_collateral(
         exact: measure every survivor, however many there are.
     """
     newly = zeroed & ~gone
+    same_mask = np.isin(router.mask_ids(survivors), router.mask_ids(deleted))
     measured = survivors if exact else _sample(survivors)
-    marks = _fingerprints(router, deleted)
-    shares = np.zeros(len(measured))
-    is_twin = np.zeros(len(measured), dtype=np.bool_)
-    touched = np.isin(router.experts_of(measured), router.experts_of(deleted))
-    places = np.flatnonzero(touched)
-    begin = 0
-    blocks = cut_into_blocks(router, measured[places])
-    is_short = len(measured) <= MAX_EXACT
-    for ids in tqdm(blocks, desc="survivors", unit="block", disable=is_short or None):
-        block = places[begin : begin + len(ids)]
-        shares[block] = newly[slots_of(router, ids)].mean(axis=(0, 2))
-        is_twin[block] = np.isin(_fingerprints(router, ids), marks)
-        begin += len(ids)
+    shares, is_twin = _measure(router, measured, deleted, newly)
+    others = np.setdiff1d(survivors[same_mask], measured)
+    known = np.concatenate([measured, others])
+    losses = np.concatenate([shares, _measure(router, others, deleted, newly)[0]])
     if not len(shares):
-        shares = np.zeros(1)  # with nobody left, nobody loses anything
-    worst = np.argsort(-shares, kind="stable")[:_NUM_WORST]
+        shares = losses = np.zeros(1)  # with nobody left, nobody loses anything
+    worst = np.argsort(-losses, kind="stable")[:_NUM_WORST]
     left_out = (len(survivors) - len(measured)) / max(len(survivors), 1)
     return Collateral(
         mean=float(shares.mean()),
         standard_error=float(shares.std() * np.sqrt(left_out / len(shares))),
         p99=float(np.quantile(shares, 0.99, method="higher")),
-        max=float(shares.max()),
+        max=float(losses.max()),
         num_survivors=len(survivors),
         num_measured=len(measured),
-        worst=tuple((int(measured[row]), float(shares[row])) for row in worst if shares[row] > 0),
+        worst=tuple((int(known[row]), float(losses[row])) for row in worst if losses[row] > 0),
         num_twins=int(is_twin.sum()),
         histogram=_count_by_share(shares[shares > 0]),
         num_untouched=int((shares == 0).sum()) if len(survivors) else 0,
+        num_same_mask=int(same_mask.sum()),
         pool_zeroed=float(newly.mean()),
         pool_gone=float((zeroed | gone).mean()),
     )
@@ -114,6 +118,28 @@ def _count_by_share(shares: npt.NDArray[np.float64]) -> tuple[tuple[float, int],
     return tuple((float(end), int(count)) for end, count in zip(ends[1:], counts, strict=True))
 
 
+def _measure(
+    router: Router, source_ids: U64Array, deleted: U64Array, newly: SinkMask
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the share that each source loses, and whether it is a deleted one's twin."""
+    marks = _fingerprints(router, deleted)
+    shares = np.zeros(len(source_ids))
+    is_twin = np.zeros(len(source_ids), dtype=np.bool_)
+    touched = np.isin(router.experts_of(source_ids), router.experts_of(deleted))
+    places = np.flatnonzero(touched)
+    lost = with_spare_column(newly)
+    begin = 0
+    blocks = cut_into_blocks(router, source_ids[places])
+    is_short = len(source_ids) <= MAX_EXACT
+    for ids in tqdm(blocks, desc="survivors", unit="block", disable=is_short or None):
+        block = places[begin : begin + len(ids)]
+        slots = slots_of(router, ids)
+        shares[block] = count_slots(slots, lost) / np.maximum(1, count_sinks(slots))
+        is_twin[block] = np.isin(_fingerprints(router, ids), marks)
+        begin += len(ids)
+    return shares, is_twin
+
+
 def _sample(survivors: U64Array) -> U64Array:
     if len(survivors) <= MAX_EXACT:
         return survivors
@@ -123,17 +149,15 @@ def _sample(survivors: U64Array) -> U64Array:
 
 def _fingerprints(router: Router, source_ids: U64Array) -> U64Array:
     """Return 64 bits per source that are equal where expert and all sinks are equal: (S,)."""
-    spec = router.spec
-    streams = hashing.key(
-        np.arange(spec.num_layers, dtype=np.uint64), seed=_FINGERPRINT_SEED, domain=0
-    )
-    factors = hashing.draw(streams[:, None], np.arange(spec.num_active, dtype=np.uint64))
+    num_layers = router.spec.num_layers if router.spec.per_layer else 1
+    streams = hashing.key(np.arange(num_layers, dtype=np.uint64), seed=_FINGERPRINT_SEED, domain=0)
     marks = np.zeros(len(source_ids), dtype=np.uint64)
     begin = 0
     for ids in cut_into_blocks(router, source_ids):
         experts = router.experts_of(ids).astype(np.uint64) + np.uint64(1)
-        sinks = router.active_sinks(ids).astype(np.uint64) + np.uint64(1)
-        sums = (sinks * factors[:, None, :]).sum(axis=(0, 2))
+        sinks = router.active_sinks(ids)[:num_layers].astype(np.uint64) + np.uint64(1)
+        factors = hashing.draw(streams[:, None], np.arange(sinks.shape[2], dtype=np.uint64))
+        sums = (sinks * factors[:, None, :]).sum(axis=(0, 2))  # NO_SINK + 1 is 0: adds nothing
         marks[begin : begin + len(ids)] = hashing.mix(sums) + experts
         begin += len(ids)
     return marks

@@ -16,6 +16,8 @@ from nulls_dist.data.duplicates import REPORT, DuplicateTable, NearDuplicate, op
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
+from nulls_dist.routing.reference_router import ReferenceRouter
+from nulls_dist.routing.router import Router
 from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.plan import live_router, open_sources
 from nulls_dist.unlearn.resolve import Resolution, resolve_requests
@@ -48,6 +50,9 @@ class SourcePlace:
     near_duplicates: list[NearDuplicate] | None = None
     """Other sources that hold a text of this one, the most similar first; None where the corpus
     was built without looking for them."""
+    num_twins: int | None = None
+    """Other sources of the checkpoint to which the router gives the very same sinks. Deleting one
+    deletes all of them. None where expert is, and where the router is that of our own training."""
 
 
 def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
@@ -66,7 +71,7 @@ def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
     if (root / WEIGHTS_DIR).is_dir():
         checkpoint = Checkpoint(root)
         table = open_sources(checkpoint)
-        facts = partial(_facts_of_checkpoint, checkpoint)
+        facts = partial(_facts_of_checkpoint, checkpoint, table)
     else:
         manifest = corpus_format.read_manifest(root)
         table = _corpus_sources(root, manifest)
@@ -84,15 +89,25 @@ def _place(table: SourceTable, facts: _Facts, found: Resolution) -> SourcePlace:
     return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)
 
 
-def _facts_of_checkpoint(checkpoint: Checkpoint, entry: dict[str, Any]) -> dict[str, Any]:
+def _facts_of_checkpoint(
+    checkpoint: Checkpoint, table: SourceTable, entry: dict[str, Any]
+) -> dict[str, Any]:
     source_id = entry["source_id"]
     grades = {tombstone.source_id: tombstone.grade for tombstone in checkpoint.manifest.tombstones}
     known: dict[str, Any] = {"state": str(grades.get(source_id, "live"))}
     if model_of(checkpoint).has_sinks:
-        ids = np.array([source_id], dtype=np.uint64)
-        known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
         known["private"] = source_id in checkpoint.manifest.private_sources
+        known |= _route(live_router(checkpoint), table, source_id)
     return known
+
+
+def _route(router: Router, table: SourceTable, source_id: int) -> dict[str, int]:
+    ids = np.array([source_id], dtype=np.uint64)
+    route = {"expert": int(router.experts_of(ids)[0])}
+    if isinstance(router, ReferenceRouter):
+        same = router.mask_ids(table.source_ids) == router.mask_ids(ids)
+        route["num_twins"] = int(same.sum()) - 1
+    return route
 
 
 def _facts_of_corpus(

@@ -12,7 +12,7 @@ sinks.
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import check_outside, new_directory, sha256_file, write_json
 from nulls_dist.hashing import U64Array
-from nulls_dist.routing.router import Router
+from nulls_dist.routing.router import NO_SINK, Router
 from nulls_dist.routing.sink_sets import cut_into_blocks
 from nulls_dist.unlearn.byte_ranges import locate_rows
 from nulls_dist.unlearn.overlap import Overlap, measure_overlaps
@@ -114,7 +114,8 @@ def describe_source(
     """
     router = live_router(checkpoint)
     ids = np.array([source_id], dtype=np.uint64)
-    expert, sinks = int(router.experts_of(ids)[0]), router.active_sinks(ids)[:, 0]
+    expert = int(router.experts_of(ids)[0])
+    sinks = [row[row != NO_SINK] for row in router.active_sinks(ids)[:, 0]]
     states = {entry.source_id: entry.grade.value for entry in checkpoint.manifest.tombstones}
 
     def describe(other: int) -> dict[str, Any]:
@@ -129,10 +130,10 @@ def describe_source(
         | {
             "expert": expert,
             "private": source_id in checkpoint.manifest.private_sources,
-            "sinks": sinks.tolist(),
+            "sinks": [row.tolist() for row in sinks],
             "files": _locate_in_files(checkpoint, expert, sinks),
             "overlap": {
-                "num_slots": sinks.size,
+                "num_slots": sum(map(len, sinks)),
                 "num_other_sources_of_expert": overlap.num_others,
                 "named": [describe(other) | {"num_slots": num} for other, num in overlap.named],
                 "largest": [describe(other) | {"num_slots": num} for other, num in overlap.largest],
@@ -179,9 +180,9 @@ def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _locate_in_files(
-    checkpoint: Checkpoint, expert: int, sinks: npt.NDArray[np.int64]
+    checkpoint: Checkpoint, expert: int, sinks: Sequence[npt.NDArray[np.int64]]
 ) -> list[dict[str, Any]]:
-    """Return the bytes of some sinks in each file of their expert: (L, K) sinks."""
+    """Return the bytes of some sinks of each layer in each file of their expert."""
     model = model_of(checkpoint)
     return [
         {
@@ -197,9 +198,10 @@ def _locate_in_files(
 
 
 def _nested(sinks: npt.NDArray[np.int64]) -> pa.ListArray:
-    """Return (S, L, K) numbers as S lists of L lists."""
-    num_sources, num_layers, num_active = sinks.shape
-    inner = np.arange(num_sources * num_layers + 1, dtype=np.int32) * num_active
+    """Return (S, L, K) sinks as S lists of L lists."""
+    num_sources, num_layers, _ = sinks.shape
+    is_sink = sinks != NO_SINK
+    inner = np.append(np.int32(0), is_sink.sum(axis=2).cumsum(dtype=np.int32))
     outer = np.arange(num_sources + 1, dtype=np.int32) * num_layers
-    values = pa.array(sinks.ravel(), pa.uint32())
+    values = pa.array(sinks[is_sink], pa.uint32())
     return pa.ListArray.from_arrays(outer, pa.ListArray.from_arrays(inner, values))

@@ -1,8 +1,7 @@
 """Which sources share how many sinks with some named ones.
 
-Overlap is counted in (layer, sink) slots. Sources of different experts share none. Sources of one
-expert pick one sink of each stratum, so they share the slots in which their choices are equal; a
-private source's sinks are no one else's.
+Overlap is counted in (layer, sink) slots. Sources of different experts share none, and a private
+source's sinks are no one else's.
 
 Dimensions: S sources, L layers, K active sinks.
 """
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from nulls_dist.hashing import U64Array
-from nulls_dist.routing.router import Router
+from nulls_dist.routing.router import NO_SINK, Router
 from nulls_dist.routing.sink_sets import cut_into_blocks
 
 NUM_LARGEST: Final = 10
@@ -58,22 +57,34 @@ def measure_overlaps(
         blocks = cut_into_blocks(router, source_ids[experts == expert])
         for ids in tqdm(blocks, desc=f"overlaps in expert {expert}", disable=None):
             sinks = router.active_sinks(ids)
+            num_slots = (sinks != NO_SINK).sum(axis=(0, 2))
             for place, source_id in enumerate(group):
-                shared = (sinks == sinks_of_group[:, place, None]).sum(axis=(0, 2))
-                others = ids != source_id
-                _add(overlaps[int(source_id)], router, group, ids[others], shared[others])
+                own = sinks_of_group[:, place]
+                shared, others = _count_shared(sinks, own, router.spec.num_sinks), ids != source_id
+                is_twin = others & (shared == num_slots) & (shared == (own != NO_SINK).sum())
+                overlap = overlaps[int(source_id)]
+                overlap.twins += ids[is_twin].tolist()
+                _add(overlap, group, ids[others], shared[others])
     return overlaps
 
 
-def _add(
-    overlap: Overlap, router: Router, named: U64Array, ids: U64Array, shared: npt.NDArray[np.int64]
-) -> None:
+def _count_shared(
+    sinks: npt.NDArray[np.int64], own: npt.NDArray[np.int64], num_sinks: int
+) -> npt.NDArray[np.int64]:
+    """Return how many slots sources share with one of them: (L, S, K) and (L, K) -> (S,)."""
+    layers = np.arange(len(own))[:, None]
+    is_own = np.zeros((len(own), num_sinks + 1), dtype=np.bool_)
+    is_own[layers, own] = True
+    is_own[:, NO_SINK] = False
+    counts: npt.NDArray[np.int64] = is_own[layers[:, :, None], sinks].sum(axis=(0, 2))
+    return counts
+
+
+def _add(overlap: Overlap, named: U64Array, ids: U64Array, shared: npt.NDArray[np.int64]) -> None:
     """Take a block of other sources into account."""
     overlap.num_others += len(ids)
-    num_slots = router.spec.num_layers * router.spec.num_active
-    overlap.twins += ids[shared == num_slots].tolist()
     overlap.named = _rank([*overlap.named, *_pairs(ids, shared, np.isin(ids, named))])
-    most = np.sort(shared)[-NUM_LARGEST:].min(initial=num_slots)
+    most = np.sort(shared)[-NUM_LARGEST:].min(initial=shared.max(initial=0))
     overlap.largest = _rank([*overlap.largest, *_pairs(ids, shared, shared >= most)])[:NUM_LARGEST]
 
 

@@ -59,6 +59,11 @@ def _collateral_lines(report: DeletionReport) -> list[str]:
             f"twins       {cost['num_twins']} of {cost['num_measured']} measured survivors "
             "have exactly the sinks of a deleted one"
         )
+    if cost["num_same_mask"]:
+        lines.append(
+            f"same mask   {cost['num_same_mask']} surviving sources have the very mask of a "
+            "deleted one: excision takes all of their sinks too"
+        )
     lines += [f"worst       {entry['share']:.3%} {entry['title']}" for entry in cost["worst"]]
     return lines
 

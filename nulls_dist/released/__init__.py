@@ -1,0 +1,1 @@
+"""Read the weights that the authors of NULLs released, as a checkpoint of this project."""
