@@ -29,7 +29,8 @@ FILES = [
     "optimizer/sinks-expert-0000-part0000.safetensors",
     "optimizer/sinks-expert-0001-part0001.safetensors",
 ]
-CONCERNED = [name for name in FILES if "expert-0000" in name] + ["manifest.json", "sources.parquet"]
+CONCERNED = [name for name in FILES if "expert-0000" in name]
+CONCERNED += ["manifest.json", "sources.parquet", "run.json"]
 RELEASED = ["manifest.json", "sources.parquet", "tokenizer/tokenizer.json", FILES[5]]
 
 
