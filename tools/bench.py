@@ -4,12 +4,178 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nulls_dist.cli import CommandParser, positive_int, run_command
 
-_MAX_SEEDS = 8
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One option of a benchmark."""
+
+    flag: str
+    parameter: str
+    """Of the function that measures."""
+    settings: dict[str, Any]
+    """For `add_argument`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Benchmark:
+    """One benchmark: a module with `bench_STEM`, which measures, and `format_STEM`, for people."""
+
+    name: str
+    module: str
+    help: str
+    options: tuple[Option, ...] = ()
+    stem: str = ""
+    """The name, where empty."""
+
+
+def _number(flag: str, default: int, parameter: str = "", note: str = "") -> Option:
+    return Option(
+        flag=flag,
+        parameter=parameter or flag.removeprefix("--"),
+        settings={"type": positive_int, "default": default, "help": f"{note}default {default}"},
+    )
+
+
+def _work(default: str, note: str) -> Option:
+    settings = {"type": Path, "default": Path(default), "help": f"{note} (default: {default})"}
+    return Option(flag="--work", parameter="work", settings=settings)
+
+
+_PRESET: Final = Option(
+    flag="--preset",
+    parameter="preset",
+    settings={"default": "nulls_1b", "help": "default nulls_1b"},
+)
+_INPUT: Final = Option(
+    flag="--input",
+    parameter="dump",
+    settings={"type": Path, "required": True, "help": "a MediaWiki XML dump"},
+)
+_BENCHMARKS: Final = (
+    Benchmark(
+        name="sinks",
+        module="nulls_dist.benchmark.sinks_report",
+        help="speed of one MLP of the 1B model, against dense-and-mask (minutes)",
+        options=(_number("--tokens", 2048, "num_tokens"), _number("--repeats", 5)),
+    ),
+    Benchmark(
+        name="deletion",
+        module="nulls_dist.benchmark.deletion",
+        help="what is left after deletion, against retraining (5 minutes per seed)",
+        options=(
+            _number("--seeds", 3, "num_seeds", "at least 2; "),
+            _work("bench-work", "directory for corpora and models; finished seeds stay"),
+        ),
+    ),
+    Benchmark(
+        name="large",
+        module="nulls_dist.benchmark.large",
+        help="the tools on a full-size checkpoint, and a few steps of nulls_125m",
+        options=(_PRESET, _work("bench-large", "new directory; 16 GB per 1B")),
+    ),
+    Benchmark(
+        name="strip",
+        module="nulls_dist.benchmark.strip",
+        help="time of a deletion on a full-size checkpoint, against plain tools (minutes)",
+        options=(
+            _PRESET,
+            _number("--rounds", 3),
+            _work("bench-strip", "new directory; 5 GB per 1B"),
+        ),
+    ),
+    Benchmark(
+        name="train",
+        module="nulls_dist.benchmark.training",
+        stem="training",
+        help="speed of training, against three other models (a quarter of an hour)",
+        options=(
+            _PRESET,
+            _number("--layers", 2, "num_layers"),
+            _number("--tokens", 8192, "num_tokens", "per step; "),
+            Option(
+                flag="--micro-batch-rows",
+                parameter="micro_batch_rows",
+                settings={
+                    "type": positive_int,
+                    "help": "rows per forward pass; default: the preset's",
+                },
+            ),
+            _number("--vocabulary", 256, "vocab_size", "small, so that the head takes no time; "),
+            _number("--rounds", 3),
+            _work("bench-work", "directory for the corpus"),
+        ),
+    ),
+    Benchmark(
+        name="head",
+        module="nulls_dist.benchmark.head",
+        help="the loss by chunks, against whole logits (minutes)",
+        options=(_PRESET, _number("--tokens", 4096, "num_tokens"), _number("--rounds", 3)),
+    ),
+    Benchmark(
+        name="loader",
+        module="nulls_dist.benchmark.loader",
+        help="tokens per second from disk to microbatches",
+        options=(
+            _PRESET,
+            _number("--megabytes", 100),
+            _work("bench-work", "directory for the corpus"),
+        ),
+    ),
+    Benchmark(
+        name="corpus",
+        module="nulls_dist.benchmark.corpus",
+        help="reading documents, against Megatron .bin, datasets and Parquet (minutes)",
+        options=(
+            _number("--megabytes", 200, note="of random tokens; "),
+            Option(
+                flag="--data",
+                parameter="data",
+                settings={"type": Path, "metavar": "CORPUS", "help": "instead of random tokens"},
+            ),
+            _number("--rounds", 5),
+            _work("bench-work", "directory for the files"),
+        ),
+    ),
+    Benchmark(
+        name="cleaner",
+        module="data_prep.cleaner_benchmark",
+        help="the cleaner of wiki markup against three others: quality and speed",
+        options=(
+            _INPUT,
+            Option(
+                flag="--pages",
+                parameter="num_pages",
+                settings={"type": positive_int, "help": "first articles only; default: all"},
+            ),
+            _number("--rounds", 3),
+        ),
+    ),
+    Benchmark(
+        name="parity",
+        module="nulls_dist.benchmark.parity",
+        help="every combination of topology, ZeRO and precision against one process",
+        options=(_work("bench-topologies", "new directory for the runs"),),
+    ),
+    Benchmark(
+        name="resume",
+        module="nulls_dist.benchmark.elastic",
+        stem="elastic",
+        help="a checkpoint of every topology continued on every other",
+        options=(_work("bench-topologies", "new directory for the runs"),),
+    ),
+    Benchmark(
+        name="memory",
+        module="nulls_dist.benchmark.memory",
+        help="the memory model against tensors held in a run on one process (a minute)",
+    ),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,214 +187,40 @@ def build_parser() -> argparse.ArgumentParser:
             "OMP_NUM_THREADS=1 python tools/bench.py sinks",
             "python tools/bench.py sinks --tokens 1024 --json",
             "python tools/bench.py train --preset nulls_1b --layers 2 --tokens 8192",
-            "python tools/bench.py cleaner --input enwiki-pages-articles.xml.bz2 --pages 100",
             "python tools/bench.py deletion --work bench-work --out benchmarks/deletion.json",
+            "python tools/bench.py cleaner --input enwiki-pages-articles.xml.bz2 --pages 100",
         ),
     )
     names = parser.add_subparsers(
         dest="name", required=True, metavar="NAME", parser_class=argparse.ArgumentParser
     )
-    sinks = names.add_parser(
-        "sinks", help="speed of one MLP of the 1B model, against dense-and-mask (minutes)"
-    )
-    sinks.add_argument("--tokens", type=positive_int, default=2048, help="default 2048")
-    sinks.add_argument("--repeats", type=positive_int, default=5, help="default 5")
-    deletion = names.add_parser(
-        "deletion", help="what is left after deletion, against retraining (5 minutes per seed)"
-    )
-    deletion.add_argument(
-        "--seeds", type=int, choices=range(2, _MAX_SEEDS + 1), default=3, help="how many (3)"
-    )
-    deletion.add_argument(
-        "--work",
-        type=Path,
-        default=Path("bench-work"),
-        help="directory for corpora and models; finished seeds are not repeated",
-    )
-    large = names.add_parser(
-        "large", help="the tools on a full-size checkpoint, and a few steps of nulls_125m"
-    )
-    large.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
-    large.add_argument(
-        "--work", type=Path, default=Path("bench-large"), help="new directory; 16 GB per 1B"
-    )
-    strip = names.add_parser(
-        "strip", help="time of a deletion on a full-size checkpoint, against plain tools (minutes)"
-    )
-    strip.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
-    strip.add_argument("--rounds", type=positive_int, default=3, help="default 3")
-    strip.add_argument(
-        "--work", type=Path, default=Path("bench-strip"), help="new directory; 5 GB per 1B"
-    )
-    speed = _add_speed(names)
-    parity = names.add_parser(
-        "parity", help="every combination of topology, ZeRO and precision against one process"
-    )
-    resume = names.add_parser(
-        "resume", help="a checkpoint of every topology continued on every other"
-    )
-    for each in (parity, resume):
-        each.add_argument(
-            "--work", type=Path, default=Path("bench-topologies"), help="new directory for the runs"
-        )
-    memory = names.add_parser(
-        "memory", help="the memory model against tensors held in a run on one process (a minute)"
-    )
-    preparation = _add_preparation(names)
-    for each in (sinks, deletion, large, strip, parity, resume, memory, *speed, *preparation):
-        each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
-        each.add_argument("--out", type=Path, help="also write them to this JSON file")
+    for benchmark in _BENCHMARKS:
+        options = names.add_parser(benchmark.name, help=benchmark.help, description=benchmark.help)
+        for option in benchmark.options:
+            options.add_argument(option.flag, dest=option.parameter, **option.settings)
+        options.add_argument("--json", action="store_true", help="figures as JSON on stdout")
+        options.add_argument("--out", type=Path, help="also write them to this JSON file")
+        options.set_defaults(benchmark=benchmark)
     return parser
-
-
-def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
-    """Add the benchmarks of the speed of training and of reading."""
-    train = names.add_parser(
-        "train", help="speed of training, against three other models (a quarter of an hour)"
-    )
-    train.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
-    train.add_argument("--layers", type=positive_int, default=2, help="default 2")
-    train.add_argument("--tokens", type=positive_int, default=8192, help="per step; default 8192")
-    train.add_argument(
-        "--micro-batch-rows", type=positive_int, help="rows per forward pass; default: the preset's"
-    )
-    train.add_argument(
-        "--vocabulary",
-        type=positive_int,
-        default=256,
-        help="default 256, so that the head takes next to no time",
-    )
-    train.add_argument("--rounds", type=positive_int, default=3, help="default 3")
-    head = names.add_parser("head", help="the loss by chunks, against whole logits (minutes)")
-    head.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
-    head.add_argument("--tokens", type=positive_int, default=4096, help="default 4096")
-    head.add_argument("--rounds", type=positive_int, default=3, help="default 3")
-    loader = names.add_parser("loader", help="tokens per second from disk to microbatches")
-    loader.add_argument("--preset", default="nulls_1b", help="default nulls_1b")
-    loader.add_argument("--megabytes", type=positive_int, default=100, help="default 100")
-    for each in (train, loader):
-        each.add_argument(
-            "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
-        )
-    return train, head, loader, _add_corpus(names)
-
-
-def _add_corpus(names: Any) -> argparse.ArgumentParser:
-    """Add the benchmark of reading a corpus."""
-    corpus: argparse.ArgumentParser = names.add_parser(
-        "corpus", help="reading documents, against Megatron .bin, datasets and Parquet (minutes)"
-    )
-    what = corpus.add_mutually_exclusive_group()
-    what.add_argument("--megabytes", type=positive_int, default=200, help="default 200")
-    what.add_argument("--data", type=Path, metavar="CORPUS", help="instead of random tokens")
-    corpus.add_argument("--rounds", type=positive_int, default=5, help="default 5")
-    corpus.add_argument(
-        "--work", type=Path, default=Path("bench-work"), help="directory for the files"
-    )
-    return corpus
-
-
-def _add_preparation(names: Any) -> tuple[argparse.ArgumentParser, ...]:
-    """Add the benchmarks of data preparation."""
-    cleaner = names.add_parser(
-        "cleaner", help="the cleaner of wiki markup against three others: quality and speed"
-    )
-    cleaner.add_argument("--input", type=Path, required=True, help="a MediaWiki XML dump")
-    cleaner.add_argument("--pages", type=positive_int, help="first articles only; default: all")
-    cleaner.add_argument("--rounds", type=positive_int, default=3, help="default 3")
-    return (cleaner,)
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
     from nulls_dist import durable
+    from nulls_dist.benchmark.provenance import describe_measurement
 
-    result, text = _measure(args)
+    benchmark: Benchmark = args.benchmark
+    module = import_module(benchmark.module)
+    stem = benchmark.stem or benchmark.name
+    wanted = {option.parameter: getattr(args, option.parameter) for option in benchmark.options}
+    found: dict[str, Any] = getattr(module, f"bench_{stem}")(**wanted)
+    result = {**found, "measured_on": describe_measurement()}
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         durable.write_json(args.out, result)
+    text: str = getattr(module, f"format_{stem}")(result)
     print(json.dumps(result, indent=2) if args.json else text)
-
-
-def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    if args.name == "sinks":
-        from nulls_dist.benchmark.sinks_report import bench_sinks, format_sinks
-
-        result = bench_sinks(num_tokens=args.tokens, repeats=args.repeats)
-        return result, format_sinks(result)
-    if args.name == "large":
-        from nulls_dist.benchmark.large import bench_large, format_large
-
-        result = bench_large(args.work, args.preset)
-        return result, format_large(result)
-    if args.name == "strip":
-        from nulls_dist.benchmark.strip import bench_strip, format_strip
-
-        result = bench_strip(args.work, args.preset, rounds=args.rounds)
-        return result, format_strip(result)
-    if args.name == "parity":
-        from nulls_dist.benchmark.parity import bench_parity, format_parity
-
-        result = bench_parity(args.work)
-        return result, format_parity(result)
-    if args.name == "resume":
-        from nulls_dist.benchmark.elastic import bench_elastic, format_elastic
-
-        result = bench_elastic(args.work)
-        return result, format_elastic(result)
-    if args.name == "memory":
-        from nulls_dist.benchmark.memory import bench_memory, format_memory
-
-        result = bench_memory()
-        return result, format_memory(result)
-    if args.name == "corpus":
-        from nulls_dist.benchmark.corpus import bench_corpus, format_corpus
-
-        result = bench_corpus(
-            args.work, megabytes=args.megabytes, data=args.data, rounds=args.rounds
-        )
-        return result, format_corpus(result)
-    if args.name in ("train", "head", "loader"):
-        return _measure_speed(args)
-    if args.name == "cleaner":
-        return _measure_preparation(args)
-    from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
-
-    result = bench_deletion(args.work, range(args.seeds))
-    return result, format_deletion(result)
-
-
-def _measure_speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    if args.name == "loader":
-        from nulls_dist.benchmark.loader import bench_loader, format_loader
-
-        result = bench_loader(args.work, preset=args.preset, megabytes=args.megabytes)
-        return result, format_loader(result)
-    if args.name == "head":
-        from nulls_dist.benchmark.head import bench_head, format_head
-
-        result = bench_head(args.preset, num_tokens=args.tokens, rounds=args.rounds)
-        return result, format_head(result)
-    from nulls_dist.benchmark.training import TrainingCase, bench_training, format_training
-
-    case = TrainingCase(
-        preset=args.preset,
-        num_layers=args.layers,
-        num_tokens=args.tokens,
-        micro_batch_rows=args.micro_batch_rows,
-        vocab_size=args.vocabulary,
-    )
-    result = bench_training(case, args.work, rounds=args.rounds)
-    return result, format_training(result)
-
-
-def _measure_preparation(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from data_prep.cleaner_benchmark import bench_cleaner, format_cleaner
-    from nulls_dist.benchmark.provenance import describe_measurement
-
-    result = bench_cleaner(args.input, num_pages=args.pages, rounds=args.rounds)
-    return result | {"measured_on": describe_measurement()}, format_cleaner(result)
 
 
 if __name__ == "__main__":

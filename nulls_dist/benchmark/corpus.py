@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from nulls_dist.benchmark.corpus_memory import memory_of_reading
 from nulls_dist.benchmark.corpus_readers import READERS, Reader
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.random_corpus import write_random_corpus
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import ConfigError
@@ -49,7 +48,7 @@ def bench_corpus(
     Returns:
         "documents", "tokens"; "formats": for each its "bytes", "open_ms", rates by the clock and by
         CPU time, and the memory of a process that reads it; "against_megatron": our rates over
-        Megatron's, and the bytes; "measured_on".
+        Megatron's, and the bytes.
 
     Raises:
         ConfigError: the package datasets is not installed.
@@ -73,8 +72,6 @@ def bench_corpus(
             }
             for name, root in roots.items()
         }
-    measured_on = describe_measurement()
-    measured_on["versions"] |= {name: version(name) for name in ("datasets", "numpy", "pyarrow")}
     return {
         "corpus": corpus.manifest.corpus,
         "documents": corpus.num_documents,
@@ -84,7 +81,7 @@ def bench_corpus(
         "rounds": rounds,
         "formats": formats,
         "against_megatron": _compare(formats[_OURS], formats[_PEER]),
-        "measured_on": measured_on,
+        "datasets": version("datasets"),
     }
 
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scipy.stats import t as student_t
+
 from nulls_dist import durable
 from nulls_dist.benchmark.commands import Commands
 from nulls_dist.benchmark.demo import FULL
 from nulls_dist.benchmark.experiment import Experiment
-from nulls_dist.benchmark.provenance import describe_measurement
+from nulls_dist.errors import ConfigError
 
 _FIGURES_FILE: Final = "figures.json"
-_T_95: Final = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
-"""Student's t, two-sided 95 %, by number of seeds (degrees of freedom are one less)."""
+_MIN_SEEDS: Final = 2
+_UPPER_95: Final = 0.975
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,18 +50,23 @@ TARGETS: Final = (
 )
 
 
-def bench_deletion(work: Path, seeds: Sequence[int]) -> dict[str, Any]:
+def bench_deletion(work: Path, *, num_seeds: int) -> dict[str, Any]:
     """Run the experiment once per seed; seeds that are done already are not repeated.
 
     Args:
         work: directory for corpora and models.
-        seeds: at least two.
+        num_seeds: at least 2.
 
     Returns:
         "seeds" with each seed's figures, "summary" with mean, half-width of the 95 % interval over
-        seeds and target of each figure, "measured_on".
+        seeds and target of each figure.
+
+    Raises:
+        ConfigError: with one seed there is no interval.
     """
-    found = {seed: _figures(work / f"seed-{seed}", seed) for seed in seeds}
+    if num_seeds < _MIN_SEEDS:
+        raise ConfigError(f"--seeds ({num_seeds}) must be at least {_MIN_SEEDS}, for an interval")
+    found = {seed: _figures(work / f"seed-{seed}", seed) for seed in range(num_seeds)}
     targets = {target.figure: target for target in TARGETS}
     summary = {}
     for name in next(iter(found.values())):
@@ -77,12 +84,12 @@ def bench_deletion(work: Path, seeds: Sequence[int]) -> dict[str, Any]:
         "summary": summary,
         "articles": FULL.articles,
         "steps": FULL.steps,
-        "measured_on": describe_measurement(),
     }
 
 
 def _half_width(values: Sequence[float]) -> float:
-    return _T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    quantile = float(student_t.ppf(_UPPER_95, len(values) - 1))
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _figures(out: Path, seed: int) -> dict[str, float]:

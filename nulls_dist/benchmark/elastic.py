@@ -15,7 +15,6 @@ from nulls_dist.benchmark.parity import (
     relative_difference,
     state_difference,
 )
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.topologies import (
     Combination,
     build_topology_corpus,
@@ -67,14 +66,13 @@ def bench_elastic(work: Path) -> dict[str, Any]:
         work: a new directory for a corpus and the runs.
 
     Returns:
-        "transitions", "steps", "stopped_after", "measured_on".
+        "transitions", "steps", "stopped_after".
     """
     corpus = build_topology_corpus(work)
     return {
         "transitions": [asdict(row) for row in change_topologies(TOPOLOGIES, corpus, work)],
         "steps": STEPS,
         "stopped_after": STOPPED_AFTER,
-        "measured_on": describe_measurement(),
     }
 
 

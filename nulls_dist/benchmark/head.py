@@ -14,7 +14,6 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from nulls_dist.benchmark.one_process import one_process
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.config.presets import load_preset
 from nulls_dist.errors import ConfigError
 from nulls_dist.parallel.accelerator import (
@@ -44,7 +43,7 @@ def bench_head(preset: str, *, num_tokens: int, rounds: int) -> dict[str, Any]:
 
     Returns:
         "variants": milliseconds, peak memory and the relative difference of the gradients from
-        those of whole logits; "measured_on".
+        those of whole logits.
 
     Raises:
         ConfigError: the preset's vocabulary is the corpus's.
@@ -81,7 +80,6 @@ def bench_head(preset: str, *, num_tokens: int, rounds: int) -> dict[str, Any]:
             }
             for name, rows in figures.items()
         },
-        "measured_on": describe_measurement(),
     }
 
 

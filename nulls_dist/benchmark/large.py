@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist.benchmark.commands import Commands
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.random_checkpoint import write_random_checkpoint
 from nulls_dist.config.presets import load_preset
 from nulls_dist.data.corpus import Corpus
@@ -36,7 +35,7 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
         preset: whose checkpoint the tools work on.
 
     Returns:
-        "checkpoint_bytes", "commands" (seconds and peak_mib of each), "measured_on".
+        "checkpoint_bytes", "commands" (seconds and peak_mib of each).
     """
     commands = Commands()
     work.mkdir(parents=True)
@@ -75,7 +74,6 @@ def bench_large(work: Path, preset: str) -> dict[str, Any]:
         "deleted": _DELETED,
         "checkpoint_bytes": sum(path.stat().st_size for path in files),
         "commands": {name: measure_command(*words) for name, words in measured.items()},
-        "measured_on": describe_measurement(),
     }
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.random_corpus import write_random_corpus
 from nulls_dist.config.presets import load_preset
 from nulls_dist.config.schema import RunConfig
@@ -37,7 +36,7 @@ def bench_loader(work: Path, *, preset: str, megabytes: int) -> dict[str, Any]:
 
     Returns:
         "rates": tokens per second by the clock and by CPU time, the median of the rounds;
-        "documents", "tokens" of the corpus; "measured_on".
+        "documents", "tokens" of the corpus.
     """
     config = load_preset(preset)
     num_tokens = megabytes * 10**6 // _BYTES_PER_TOKEN
@@ -64,7 +63,6 @@ def bench_loader(work: Path, *, preset: str, megabytes: int) -> dict[str, Any]:
             "rates": {
                 name: _rates(seconds, steps * tokens_per_step) for name, seconds in measured.items()
             },
-            "measured_on": describe_measurement(),
         }
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, zero_settings
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.overrides import apply_overrides
@@ -46,7 +45,7 @@ def bench_memory() -> dict[str, Any]:
     """Compare prediction and measurement for every size, stage and dtype on one process.
 
     Returns:
-        "cases" with bytes predicted and measured, "within" the tolerance or not, "measured_on".
+        "cases" with bytes predicted and measured, "within" the tolerance or not.
     """
     cases = [
         measure_memory(name, stage=stage, dtype=dtype)
@@ -58,7 +57,6 @@ def bench_memory() -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "within": all(case["largest_error"] <= TOLERANCE for case in cases),
         "cases": cases,
-        "measured_on": describe_measurement(),
     }
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nulls_dist import durable
 from nulls_dist.benchmark.fleet import metrics_of, run_fleet
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.topologies import (
     COMBINATIONS,
     Combination,
@@ -75,14 +74,13 @@ def bench_parity(work: Path) -> dict[str, Any]:
         work: a new directory for a corpus and the runs.
 
     Returns:
-        "combinations" with the differences of each, "bounds", "steps", "measured_on".
+        "combinations" with the differences of each, "bounds", "steps".
     """
     corpus = build_topology_corpus(work)
     return {
         "combinations": [asdict(row) for row in compare(COMBINATIONS, corpus, work)],
         "bounds": {dtype: asdict(bounds) for dtype, bounds in BOUNDS.items()},
         "steps": STEPS,
-        "measured_on": describe_measurement(),
     }
 
 

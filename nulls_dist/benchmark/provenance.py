@@ -5,11 +5,13 @@ import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from nulls_dist import __version__
+
+_PACKAGES: Final = ("deepspeed", "megatron-core", "numpy", "pyarrow")
 
 
 def describe_measurement() -> dict[str, Any]:
@@ -25,8 +27,7 @@ def describe_measurement() -> dict[str, Any]:
             "nulls-dist": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "deepspeed": version("deepspeed"),
-            "megatron-core": version("megatron-core"),
+            **{name: version(name) for name in _PACKAGES},
         },
     }
 

@@ -5,7 +5,6 @@ from typing import Any, Final
 import torch
 from tqdm import tqdm
 
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.quiet import quiet_libraries
 
@@ -23,7 +22,7 @@ def bench_sinks(*, num_tokens: int, repeats: int) -> dict[str, Any]:
 
     Returns:
         "speedup_vs_dense_and_mask" of the production path in float32 on article-like documents,
-        "cases" with every figure, "measured_on".
+        "cases" with every figure.
     """
     select_accelerator(0)
     torch.set_num_threads(1)
@@ -37,7 +36,6 @@ def bench_sinks(*, num_tokens: int, repeats: int) -> dict[str, Any]:
     return {
         "speedup_vs_dense_and_mask": cases[0]["variants"][PRODUCTION]["speedup"],
         "cases": cases,
-        "measured_on": describe_measurement(),
     }
 
 

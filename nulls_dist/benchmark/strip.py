@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from nulls_dist.benchmark.commands import Commands
 from nulls_dist.benchmark.large import measure_command, write_checkpoint_in_child
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.data.corpus import Corpus
 
 _ARTICLES: Final = 5000
@@ -32,8 +31,7 @@ def bench_strip(work: Path, preset: str, *, rounds: int) -> dict[str, Any]:
         rounds: how often each side is measured; medians are reported.
 
     Returns:
-        "cases": per number of sources seconds, peak_mib, touched_bytes, peer_seconds, ratio;
-        "measured_on".
+        "cases": per number of sources seconds, peak_mib, touched_bytes, peer_seconds, ratio.
     """
     commands = Commands()
     work.mkdir(parents=True)
@@ -52,7 +50,6 @@ def bench_strip(work: Path, preset: str, *, rounds: int) -> dict[str, Any]:
             str(number): _measure_case(work, checkpoint, source_ids[:number], rounds)
             for number in (1, 1000)
         },
-        "measured_on": describe_measurement(),
     }
 
 

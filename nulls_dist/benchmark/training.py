@@ -9,7 +9,6 @@ import torch
 
 from nulls_dist.benchmark.matmul_peak import matmul_peak
 from nulls_dist.benchmark.one_process import one_process
-from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.random_corpus import write_random_corpus
 from nulls_dist.config.presets import load_preset
 from nulls_dist.config.schema import RunConfig
@@ -64,21 +63,22 @@ class TrainingCase:
         )
 
 
-def bench_training(case: TrainingCase, work: Path, *, rounds: int) -> dict[str, Any]:
+def bench_training(work: Path, *, rounds: int, **case_fields: Any) -> dict[str, Any]:
     """Train four models in turns, in one process, on a CPU with one thread.
 
     Args:
-        case: what is trained.
         work: directory for the corpus, which is removed again.
         rounds: timed steps of each model; medians are reported.
+        case_fields: what is trained, the fields of `TrainingCase`.
 
     Returns:
         What `training_rounds.run_rounds` returns, our FLOP/s and their share of the matrix
-        product's peak, "measured_on".
+        product's peak.
 
     Raises:
         ConfigError: the case does not fit the preset.
     """
+    case = TrainingCase(**case_fields)
     accelerator = select_accelerator(0)
     if accelerator.device.type == "cpu":
         torch.set_num_threads(1)
@@ -105,7 +105,6 @@ def bench_training(case: TrainingCase, work: Path, *, rounds: int) -> dict[str, 
         **measured,
         "matmul_flops_per_s": peak,
         "mfu": measured["flops_per_s"] / peak,
-        "measured_on": describe_measurement(),
     }
 
 
