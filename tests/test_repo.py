@@ -47,6 +47,7 @@ PROMISED_COMMANDS = [
     "python tools/check_exposure.py run corpus --json",
     "python tools/convert_to_hf.py ckpt out --form backbone",
     "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
+    "python tools/convert_to_hf.py ckpt out --form routed --validate",
     "python tools/build_manifests.py ckpt sources.txt --out manifests",
     "python tools/build_manifests.py ckpt --out manifests --all",
     f"python {PRETRAIN} --dry-run --json --world-size 8 --gpu h200",

@@ -16,9 +16,10 @@ from nulls_dist.config.schema import ModelConfig
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import Topology
-from nulls_dist.routing.plan import build_plan
+from nulls_dist.routing.plan import SinkPlan, build_plan, build_union_plan
 from nulls_dist.routing.router import Router
 from nulls_dist.segments import SegmentLayout
+from nulls_dist.sources import NO_SOURCE
 
 _ALONE: Final = LaunchedProcess(
     launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
@@ -55,18 +56,45 @@ class InferenceModel:
         Raises:
             RefusedError: a source was deleted.
         """
+        layout = _layout_of(texts, source_ids)
+        experts = range(self.config.num_experts)
+        return self._run(texts, layout, build_plan(self.router, layout, local_experts=experts))
+
+    @torch.no_grad()
+    def union_logits(
+        self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]
+    ) -> list[Tensor]:
+        """Return next-token logits of several texts, all served by the sinks of all of the sources.
+
+        Args:
+            texts: tokens of each text, at least one; they do not see each other.
+            source_ids: at least one; a sink of two sources serves once.
+
+        Returns:
+            (tokens, vocab_size) per text, on the CPU.
+
+        Raises:
+            RefusedError: a source was deleted.
+        """
+        layout = _layout_of(texts, [NO_SOURCE] * len(texts))
+        plan = build_union_plan(self.router, layout, np.array(source_ids, dtype=np.uint64))
+        return self._run(texts, layout, plan)
+
+    @torch.no_grad()
+    def round_weights(self, dtype: torch.dtype) -> None:
+        """Round all weights to a type of fewer bits; they stay float32."""
+        for parameter in self._model.parameters():
+            parameter.copy_(parameter.to(dtype))
+
+    def _run(
+        self, texts: Sequence[Sequence[int]], layout: SegmentLayout, plan: SinkPlan
+    ) -> list[Tensor]:
         from nulls_dist.model.gpt import token_logits
         from nulls_dist.model.packed import pack_rows
 
-        layout = SegmentLayout(
-            lengths=tuple(len(text) for text in texts),
-            source_ids=np.array(source_ids, dtype=np.uint64),
-            doc_indices=np.zeros(len(texts), dtype=np.uint32),
-        )
-        experts = range(self.config.num_experts)
         rows = pack_rows(
             layout,
-            build_plan(self.router, layout, local_experts=experts),
+            plan,
             head_dim=self.config.head_dim,
             rope_theta=self.config.rope_theta,
             device=self._device,
@@ -74,6 +102,14 @@ class InferenceModel:
         tokens = torch.tensor([token for text in texts for token in text], device=self._device)
         logits = token_logits(self._model, tokens, rows)
         return list(torch.split(logits.cpu(), list(layout.lengths)))
+
+
+def _layout_of(texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> SegmentLayout:
+    return SegmentLayout(
+        lengths=tuple(len(text) for text in texts),
+        source_ids=np.array(source_ids, dtype=np.uint64),
+        doc_indices=np.zeros(len(texts), dtype=np.uint32),
+    )
 
 
 @contextmanager

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nulls_dist.config.schema import KERNEL_MULTIPLE
+from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import Router
+from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.segments import SegmentLayout
 from nulls_dist.sources import NO_SOURCE
 
@@ -92,4 +95,32 @@ def build_plan(
         keep=torch.from_numpy(keep.reshape(spec.num_layers, -1)),
         ends=torch.from_numpy(layout.ends),
         num_active=spec.num_active,
+    )
+
+
+def build_union_plan(router: Router, layout: SegmentLayout, source_ids: U64Array) -> SinkPlan:
+    """Give every segment the sinks of all of some sources, each once, over a pool of all experts.
+
+    Args:
+        router: the router of the corpus.
+        layout: segments of the microbatch.
+        source_ids: whose sinks.
+
+    Raises:
+        RefusedError: one of the sources was deleted.
+    """
+    mask = sinks_of(router, source_ids)
+    unions = [np.flatnonzero(sinks) for sinks in mask]
+    widest = max(len(union) for union in unions)
+    num_active = -(-widest // KERNEL_MULTIPLE) * KERNEL_MULTIPLE
+    rows = np.zeros((len(unions), layout.num_segments, num_active), dtype=np.int64)
+    keep = np.zeros(rows.shape, dtype=np.bool_)
+    for layer, union in enumerate(unions):
+        rows[layer, :, : len(union)] = union
+        keep[layer, :, : len(union)] = True
+    return SinkPlan(
+        rows=torch.from_numpy(rows.reshape(len(unions), -1)),
+        keep=torch.from_numpy(keep.reshape(len(unions), -1)),
+        ends=torch.from_numpy(layout.ends),
+        num_active=num_active,
     )
