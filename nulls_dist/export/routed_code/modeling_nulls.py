@@ -59,7 +59,8 @@ class NullsMLP(LlamaMLP):
         gate, up = self.sink_gate(rows), self.sink_up(rows)  # (B, K, D)
         down: Tensor = self.sink_down(rows) * (sink_rows >= 0).unsqueeze(-1)
         hidden = functional.silu(x @ gate.mT) * (x @ up.mT)  # (B, T, K)
-        return output + hidden @ down
+        output = output + hidden @ down
+        return output
 
 
 class NullsDecoderLayer(LlamaDecoderLayer):
@@ -203,7 +204,7 @@ class NullsForCausalLM(LlamaForCausalLM):
             source_ids: or the source of each text.
             state: "on", the default with a source: its sinks; "off", the default without: the
                 backbone alone; "nearest": of each prompt the source whose title is most like it,
-                which needs `tokenizer`.
+                or the backbone where no title shares anything with it; needs `tokenizer`.
             kwargs: as in `GenerationMixin.generate`.
 
         Raises:
@@ -226,17 +227,14 @@ class NullsForCausalLM(LlamaForCausalLM):
             kwargs["source_ids"] = _as_bits(source_ids)
         return super().generate(*args, **kwargs)
 
-    def _nearest(self, prompts: Tensor | None, options: dict[str, Any]) -> list[int]:
+    def _nearest(self, prompts: Tensor | None, options: dict[str, Any]) -> list[int | None]:
         tokenizer, mask = options.get("tokenizer"), options.get("attention_mask")
         if tokenizer is None or prompts is None:
             raise ValueError("state 'nearest' reads the prompts: it needs them and tokenizer=...")
-        found = []
+        found: list[int | None] = []
         for row, tokens in enumerate(prompts):
             text = tokenizer.decode(tokens if mask is None else tokens[mask[row].bool()])
-            alike = self._index().nearest(text)
-            if not alike:
-                raise ValueError(f"no title is like the prompt {text!r}; name a source instead")
-            found += alike
+            found.append(next(iter(self._index().nearest(text)), None))
         return found
 
     def _index(self) -> SourceIndex:

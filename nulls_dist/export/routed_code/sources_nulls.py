@@ -5,7 +5,7 @@ One file of four arrays. With S sources and N distinct names it takes about 8 * 
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -17,11 +17,10 @@ from safetensors.numpy import load_file, save
 
 SOURCES_FILE = "sources/index.safetensors"
 
-_NO_SOURCE = (1 << 64) - 1  # no source has this id
 _SEPARATOR = 10  # a line feed before, between and after the titles
 _INVISIBLE = dict.fromkeys([0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, 0xFEFF])
 _NUM_BINS = 1 << 16
-_BLOCK_TITLES = 1 << 16
+_BLOCK_TITLES = 1 << 14
 _MAX_SHOWN = 3
 
 
@@ -108,8 +107,8 @@ class SourceIndex:
         Raises:
             ValueError: one is not.
         """
-        padded = np.append(self.source_ids, np.uint64(_NO_SOURCE))
-        unknown = source_ids[padded[np.searchsorted(self.source_ids, source_ids)] != source_ids]
+        begins = np.searchsorted(self.source_ids, source_ids)
+        unknown = source_ids[begins == np.searchsorted(self.source_ids, source_ids, side="right")]
         if len(unknown):
             raise ValueError(
                 f"source id {int(unknown[0])} is not in this model: no source has it, or the "
@@ -160,16 +159,9 @@ class SourceIndex:
             text: any text; a title inside it counts in full.
             num: how many sources at most. Titles that share nothing with the text do not count.
         """
-        asked = np.zeros(_NUM_BINS, np.float32)
+        asked = np.zeros(_NUM_BINS)
         asked[_trigrams(np.frombuffer(f"\n{text}\n".encode(), np.uint8))] = 1
-        scores = np.zeros(len(self), np.float32)
-        for first in range(0, len(self), _BLOCK_TITLES):
-            borders = self._borders[first : first + _BLOCK_TITLES + 1]
-            codes, weights = self._weigh(borders)
-            starts = borders[:-1] - borders[0]
-            shared = np.add.reduceat(weights * asked[codes], starts)
-            whole = np.add.reduceat(weights, starts)
-            scores[first : first + len(starts)] = shared / np.sqrt(np.maximum(whole, 1e-6))
+        scores = self._sum_by_title(self._bin_weights * asked) / self._title_norms
         best = np.argsort(-scores, kind="stable")[:num]
         return [int(self.source_ids[row]) for row in best if scores[row] > 0]
 
@@ -183,24 +175,34 @@ class SourceIndex:
         return self._titles[begin + 1 : end].tobytes().decode()
 
     @cached_property
-    def _bin_weights(self) -> npt.NDArray[np.float32]:
-        """Square of the inverse document frequency of each group of bytes."""
+    def _bin_weights(self) -> npt.NDArray[np.float64]:
+        """Square of the inverse document frequency of each bin."""
         counts = np.ones(_NUM_BINS)
-        for first in range(0, len(self), _BLOCK_TITLES):
-            borders = self._borders[first : first + _BLOCK_TITLES + 1]
+        for borders in self._blocks():
             block = self._titles[borders[0] : borders[-1] + 1]
             counts += np.bincount(_trigrams(block), minlength=_NUM_BINS)
-        squares: npt.NDArray[np.float32] = (np.log(counts.sum() / counts) ** 2).astype(np.float32)
-        return squares
+        return np.square(np.log(counts.sum() / counts))
 
-    def _weigh(
-        self, borders: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return the codes in a block of titles and their weights; across titles they are 0."""
-        block = self._titles[borders[0] : borders[-1] + 1]
-        codes = _trigrams(np.append(block, np.zeros(2, np.uint8)))
-        across = np.append(block[1:], _SEPARATOR) == _SEPARATOR
-        return codes, np.where(across, 0, self._bin_weights[codes]).astype(np.float32)
+    @cached_property
+    def _title_norms(self) -> npt.NDArray[np.float64]:
+        return np.sqrt(np.maximum(self._sum_by_title(self._bin_weights), 1.0))
+
+    def _sum_by_title(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Add the values of the bins of each title: (_NUM_BINS,) -> (S,)."""
+        sums: list[npt.NDArray[Any]] = [np.zeros(0)]
+        for borders in self._blocks():
+            block = self._titles[borders[0] : borders[-1] + 1]
+            bins = _trigrams(block)
+            places = np.flatnonzero(values[bins])
+            places = places[block[places + 1] != _SEPARATOR]  # half of one title, half of the next
+            rows = np.searchsorted(borders, places + borders[0], side="right") - 1
+            sums.append(np.bincount(rows, values[bins[places]], minlength=len(borders) - 1))
+        return np.concatenate(sums)
+
+    def _blocks(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield the borders of a few titles at a time, so that memory stays small."""
+        for first in range(0, len(self), _BLOCK_TITLES):
+            yield self._borders[first : first + _BLOCK_TITLES + 1]
 
 
 def _hash_name(folded: str) -> int:
