@@ -59,8 +59,7 @@ class NullsMLP(LlamaMLP):
         gate, up = self.sink_gate(rows), self.sink_up(rows)  # (B, K, D)
         down: Tensor = self.sink_down(rows) * (sink_rows >= 0).unsqueeze(-1)
         hidden = functional.silu(x @ gate.mT) * (x @ up.mT)  # (B, T, K)
-        output = output + hidden @ down
-        return output
+        return output + torch.matmul(hidden, down)
 
 
 class NullsDecoderLayer(LlamaDecoderLayer):

@@ -181,7 +181,8 @@ class SourceIndex:
         for borders in self._blocks():
             block = self._titles[borders[0] : borders[-1] + 1]
             counts += np.bincount(_trigrams(block), minlength=_NUM_BINS)
-        return np.square(np.log(counts.sum() / counts))
+        weights: npt.NDArray[np.float64] = np.log(counts.sum() / counts) ** 2
+        return weights
 
     @cached_property
     def _title_norms(self) -> npt.NDArray[np.float64]:

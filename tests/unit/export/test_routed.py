@@ -141,12 +141,12 @@ def test_states_and_names_choose_the_sinks(model):
 
 
 def test_nearest_reads_each_prompt(tmp_path):
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     rows = numbered_rows()
     rows[3]["title"], rows[5]["title"] = "Cobalt", "The river Ems"
     out = release(build_checkpoint(tmp_path / "c", rows=rows), tmp_path / "out")
-    model, tokenizer = load(out), AutoTokenizer.from_pretrained(out, trust_remote_code=True)
+    model, tokenizer = load(out), PreTrainedTokenizerFast.from_pretrained(out)
     tokenizer.backend_tokenizer.decoder = tokenizers.decoders.Fuse()
     prompts = ("cobalt_is", "the_river_ems", "zz")
     inputs = padded([torch.tensor(tokenizer(prompt).input_ids) for prompt in prompts])
@@ -169,7 +169,7 @@ def test_several_sequences_per_prompt_keep_their_source(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"source": "Titel 03"}, "no source .*'Titel 03'; did you mean 'Title 03'"),
+        ({"source": "My title 03"}, "no source .*'My title 03'; did you mean 'Title 03'"),
         ({"source_ids": [5, None]}, "source id 5 is not in this model: .* was deleted"),
         ({"source_ids": [key_id("k-3")]}, "1 source_ids for 2 texts"),
         ({"state": "on"}, "state 'on' with 0 ways"),
