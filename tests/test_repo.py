@@ -50,6 +50,7 @@ PROMISED_COMMANDS = [
     "python tools/export_megatron.py corpus out --json",
     "python tools/import_reference.py litgpt --titles titles.json --out ckpt",
     "python tools/import_reference.py litgpt --titles titles.pkl --out ckpt --ids int64 --json",
+    "python tools/convert_to_hf.py ckpt out --form routed --validate",
     "python tools/build_manifests.py ckpt sources.txt --out manifests",
     "python tools/build_manifests.py ckpt --out manifests --all",
     f"python {PRETRAIN} --dry-run --json --world-size 8 --gpu h200",

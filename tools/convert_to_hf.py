@@ -3,6 +3,8 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from nulls_dist.cli import CommandParser, run_command
@@ -18,17 +20,19 @@ def build_parser() -> ArgumentParser:
             "python tools/convert_to_hf.py RUN/checkpoints/step-00000100 OUT --form backbone",
             "python tools/convert_to_hf.py CKPT OUT --form backbone --dtype bfloat16",
             "python tools/convert_to_hf.py CKPT OUT --form merged --sources sources.txt",
+            "python tools/convert_to_hf.py CKPT OUT --form routed --validate",
         ],
     )
     parser.add_argument("checkpoint", type=Path, help="directory of the checkpoint")
     parser.add_argument("out", type=Path, help="output directory; must not exist")
     parser.add_argument(
         "--form",
-        choices=("backbone", "merged"),
+        choices=("backbone", "merged", "routed"),
         required=True,
-        help="both are a plain LlamaForCausalLM; backbone: without any sink; merged: with the "
-        "sinks of the sources in --sources (with several, every text gets the sinks of all of "
-        "them, which the model was not trained with)",
+        help="backbone: a plain LlamaForCausalLM without any sink; merged: one with the sinks of "
+        "the sources in --sources (with several, every text gets the sinks of all of them, which "
+        "the model was not trained with); routed: the whole model with its own code, which takes "
+        "the source of each text",
     )
     parser.add_argument(
         "--sources",
@@ -41,6 +45,12 @@ def build_parser() -> ArgumentParser:
         choices=("float32", "bfloat16", "float16"),
         help="type of the released weights (default: that of the checkpoint)",
     )
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="before the release is published, load it in a fresh process without network and "
+        "compare its logits with the checkpoint's; needs memory for both",
+    )
     return parser
 
 
@@ -50,21 +60,31 @@ def main(argv: Sequence[str]) -> None:
     if args.form == "merged" and not args.sources:
         raise ConfigError("--form merged needs --sources: a file with one source per line")
     if args.form != "merged" and args.sources:
-        raise ConfigError(f"--sources is for --form merged; --form {args.form} has no sinks")
+        raise ConfigError(f"--sources is for --form merged; --form {args.form} takes none")
     from nulls_dist.checkpoint.store import Checkpoint
     from nulls_dist.export.backbone import export_backbone
     from nulls_dist.export.llama import DTYPES
     from nulls_dist.export.merged import export_merged
+    from nulls_dist.export.release import ReleaseOptions
+    from nulls_dist.export.routed import export_routed
     from nulls_dist.unlearn.plan import open_sources
     from nulls_dist.unlearn.resolve import resolve_all
 
-    dtype = DTYPES[args.dtype] if args.dtype else None
     checkpoint = Checkpoint(args.checkpoint)
+    source_ids = resolve_all(open_sources(checkpoint), args.sources) if args.sources else []
+    options = ReleaseOptions(dtype=DTYPES[args.dtype] if args.dtype else None)
+    if args.validate:
+        from nulls_dist.eval.release_check import check_logits
+
+        options = replace(
+            options, check=partial(check_logits, args.checkpoint, args.form, source_ids)
+        )
     if args.form == "backbone":
-        export_backbone(checkpoint, args.out, dtype)
+        export_backbone(checkpoint, args.out, options)
+    elif args.form == "merged":
+        export_merged(checkpoint, args.out, source_ids, options)
     else:
-        source_ids = resolve_all(open_sources(checkpoint), args.sources)
-        export_merged(checkpoint, args.out, source_ids, dtype)
+        export_routed(checkpoint, args.out, options)
     print(args.out)
 
 

@@ -75,6 +75,27 @@ class InferenceModel:
         )
         return self._run(texts, layout, plan, backbone=backbone_gain)
 
+    def union_logits(
+        self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]
+    ) -> list[Tensor]:
+        """Return next-token logits of several texts, all served by the sinks of all of the sources.
+
+        Args:
+            texts: tokens of each text, at least one; they do not see each other.
+            source_ids: at least one; a sink of two sources serves once.
+
+        Returns:
+            (tokens, vocab_size) per text, on the CPU.
+
+        Raises:
+            RefusedError: a source was deleted.
+        """
+        layout = _layout_of(texts, [NO_SOURCE] * len(texts))
+        chosen = self._sinks_of(source_ids)
+        assert chosen is not None, "at least one source"
+        plan = plan_whole_pool(self.router.spec, layout.num_tokens, ~chosen)
+        return self._run(texts, layout, plan)
+
     def logits_of_all_sinks(
         self,
         texts: Sequence[Sequence[int]],
@@ -104,6 +125,12 @@ class InferenceModel:
         if not source_ids:
             return None
         return sinks_of(self.router, np.array(sorted(source_ids), dtype=np.uint64))
+
+    @torch.no_grad()
+    def round_weights(self, dtype: torch.dtype) -> None:
+        """Round all weights to a type of fewer bits; they stay float32."""
+        for parameter in self._model.parameters():
+            parameter.copy_(parameter.to(dtype))
 
     @torch.no_grad()
     def _run(

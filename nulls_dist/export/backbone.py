@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
-from nulls_dist.export.llama import MAX_SHARD_BYTES
+from nulls_dist.export.llama import Weights
 from nulls_dist.export.model_card import CardText
-from nulls_dist.export.release import Release, ReleaseOptions, write_release
+from nulls_dist.export.release import DEFAULT_OPTIONS, Release, ReleaseOptions, write_release
 
 _CARD: Final = CardText(
     heading="Backbone of a natively unlearnable language model",
@@ -42,16 +40,14 @@ without it.""",
 def export_backbone(
     checkpoint: Checkpoint,
     out: Path,
-    dtype: torch.dtype | None = None,
-    max_shard_bytes: int = MAX_SHARD_BYTES,
+    options: ReleaseOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Write a release of the backbone, verified, whole or not at all.
 
     Args:
         checkpoint: its source.
         out: a directory that does not exist yet.
-        dtype: of the released weights; that of the checkpoint by default.
-        max_shard_bytes: size from which weights are cut into several files.
+        options: how to write it.
 
     Raises:
         InputError: `out` exists or lies inside the checkpoint.
@@ -59,10 +55,8 @@ def export_backbone(
     """
     model = model_of(checkpoint)
     release = Release(
-        model=model,
-        read=BackboneWeights(checkpoint).read,
+        weights=Weights(model=model, read=BackboneWeights(checkpoint).read),
         card=_CARD if model.has_sinks else _WITHOUT_SINKS,
         provenance={"form": "backbone"},
     )
-    options = ReleaseOptions(dtype=dtype, max_shard_bytes=max_shard_bytes)
     write_release(checkpoint, release, out, options)

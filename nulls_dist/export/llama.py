@@ -6,6 +6,7 @@ otherwise, or nowhere, and memory stays that of one shard.
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nulls_dist.checkpoint.shapes import backbone_shapes
+from nulls_dist.checkpoint.shapes import Shapes, backbone_shapes
 from nulls_dist.checkpoint.store import write_tensors
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import TokenizerRecord
@@ -28,7 +29,38 @@ _SINGLE_FILE: Final = "model.safetensors"
 _INDEX_FILE: Final = "model.safetensors.index.json"
 
 ReadTensor = Callable[[str], Tensor]
-"""Returns a dense tensor by Megatron's name."""
+"""Returns a tensor by its name in a `Weights`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What tensors to release, and where they come from."""
+
+    model: ModelConfig
+    """The checkpoint's, but with the released MLPs' neurons as its backbone neurons."""
+    read: ReadTensor
+    """Takes Megatron's name of a dense tensor, or a name in `more`."""
+    more: Shapes = field(default_factory=dict)
+    """Tensors that no Llama has, by Hugging Face's names."""
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of all tensors by the names that `read` takes, in the order of the model."""
+        return backbone_shapes(self.model) | self.more
+
+    @property
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """Hugging Face's names of each of them."""
+        return hf_names(self.model) | {name: (name,) for name in self.more}
+
+    def to_hf(self, name: str) -> dict[str, Tensor]:
+        """Read a tensor and convert it."""
+        tensor = self.read(name)
+        return {name: tensor} if name in self.more else to_hf(self.model, name, tensor)
+
+    def from_hf(self, name: str, tensors: dict[str, Tensor]) -> Tensor:
+        """Build a tensor from converted ones: what `read` returned."""
+        return tensors[name] if name in self.more else from_hf(self.model, name, tensors)
 
 
 def llama_config(
@@ -64,13 +96,9 @@ def llama_config(
     }
 
 
-def write_weights(
-    out: Path, read: ReadTensor, model: ModelConfig, dtype: torch.dtype, max_shard_bytes: int
-) -> None:
+def write_weights(out: Path, weights: Weights, dtype: torch.dtype, max_shard_bytes: int) -> None:
     """Write the weights, one shard in memory at a time, with an index if there are several."""
-    sizes = {
-        name: math.prod(shape) * dtype.itemsize for name, shape in backbone_shapes(model).items()
-    }
+    sizes = {name: math.prod(shape) * dtype.itemsize for name, shape in weights.shapes.items()}
     shards = list(_plan_shards(sizes, max_shard_bytes))
     weight_map: dict[str, str] = {}
     for number, names in enumerate(shards, start=1):
@@ -79,8 +107,7 @@ def write_weights(
             file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         tensors: dict[str, Tensor] = {}
         for name in names:
-            converted = to_hf(model, name, read(name))
-            tensors |= {key: part.to(dtype) for key, part in converted.items()}
+            tensors |= {key: part.to(dtype) for key, part in weights.to_hf(name).items()}
         write_tensors(out / file, tensors, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(tensors, file)
     if len(shards) > 1:
@@ -88,19 +115,19 @@ def write_weights(
         write_json(out / _INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def check_weights(out: Path, read: ReadTensor, model: ModelConfig, dtype: torch.dtype) -> None:
+def check_weights(out: Path, weights: Weights, dtype: torch.dtype) -> None:
     """Read the written weights back and compare them with what was to be written.
 
     Raises:
         IntegrityError: a tensor differs.
     """
-    left = set(hf_names(model))
+    left = set(weights.places)
     for path in sorted(out.glob("model*.safetensors")):
         tensors = load_file(path)
-        for name, theirs in hf_names(model).items():
+        for name, theirs in weights.places.items():
             if theirs[0] not in tensors:
                 continue
-            if not torch.equal(from_hf(model, name, tensors), read(name).to(dtype)):
+            if not torch.equal(weights.from_hf(name, tensors), weights.read(name).to(dtype)):
                 raise IntegrityError(f"{path}: {name} differs from the checkpoint's")
             left.discard(name)
     if left:

@@ -29,9 +29,9 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import RefusedError
-from nulls_dist.export.llama import MAX_SHARD_BYTES
+from nulls_dist.export.llama import Weights
 from nulls_dist.export.model_card import CardText, escape_cell
-from nulls_dist.export.release import Release, ReleaseOptions, write_release
+from nulls_dist.export.release import DEFAULT_OPTIONS, Release, ReleaseOptions, write_release
 from nulls_dist.routing.sink_sets import SinkMask, sinks_of
 
 WIDTH_MULTIPLE: Final = 64
@@ -74,8 +74,7 @@ def export_merged(
     checkpoint: Checkpoint,
     out: Path,
     source_ids: Sequence[int],
-    dtype: torch.dtype | None = None,
-    max_shard_bytes: int = MAX_SHARD_BYTES,
+    options: ReleaseOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Write a release of the backbone with some sources' sinks, verified, whole or not at all.
 
@@ -86,8 +85,7 @@ def export_merged(
         checkpoint: its source.
         out: a directory that does not exist yet.
         source_ids: sources of the checkpoint, at least one, each once.
-        dtype: of the released weights; that of the checkpoint by default.
-        max_shard_bytes: size from which weights are cut into several files.
+        options: how to write it.
 
     Raises:
         InputError: `out` exists or lies inside the checkpoint, or the model has no sinks.
@@ -101,8 +99,7 @@ def export_merged(
     sinks = sinks_of(checkpoint.manifest.build_router(), np.array(source_ids, np.uint64))
     mlps = _MergedMLPs(checkpoint, model, sinks)
     release = Release(
-        model=replace(model, num_backbone=mlps.width),
-        read=mlps.read,
+        weights=Weights(model=replace(model, num_backbone=mlps.width), read=mlps.read),
         card=_card_of(table, source_ids, model, mlps),
         provenance={
             "form": "merged",
@@ -111,7 +108,6 @@ def export_merged(
             "num_merged_sinks": mlps.num_sinks,
         },
     )
-    options = ReleaseOptions(dtype=dtype, max_shard_bytes=max_shard_bytes)
     write_release(checkpoint, release, out, options)
 
 

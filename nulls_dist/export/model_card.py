@@ -13,6 +13,12 @@ from nulls_dist.data.source_table import SourceTable
 
 _MAX_LICENCES: Final = 10
 
+_USAGE: Final = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)"""
+
 _CARD: Final = """\
 ---
 library_name: transformers
@@ -28,10 +34,7 @@ tags:
 {about}
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder)
+{usage}
 ```
 
 ## Facts
@@ -85,6 +88,8 @@ class CardText:
     suppressed: str
     """What this form holds of suppressed sources."""
     limits: str
+    usage: str = _USAGE
+    """Python that loads the release from `folder`."""
 
 
 def build_card(

@@ -1,11 +1,13 @@
 """The writer that all forms of release share: a directory for Hugging Face's readers.
 
 config.json, generation_config.json, model*.safetensors, tokenizer files
+*.py, sources/     routed form only: its code and the index of its sources
 README.md          model card
 provenance.json    where the weights come from, and a checksum of every file
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,6 @@ from nulls_dist import __version__
 from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.format import MANIFEST_FILE, SOURCES_FILE
 from nulls_dist.checkpoint.store import Checkpoint
-from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import TokenizerRecord
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import (
@@ -31,7 +32,7 @@ from nulls_dist.export.hf_mapping import hf_names
 from nulls_dist.export.hf_tokenizer import export_tokenizer
 from nulls_dist.export.llama import (
     MAX_SHARD_BYTES,
-    ReadTensor,
+    Weights,
     check_weights,
     llama_config,
     write_weights,
@@ -45,22 +46,29 @@ PROVENANCE_FILE: Final = "provenance.json"
 class Release:
     """What sets a release apart from others of its checkpoint."""
 
-    model: ModelConfig
-    """The checkpoint's, but with the released MLPs' neurons as its backbone neurons."""
-    read: ReadTensor
+    weights: Weights
     card: CardText
     provenance: dict[str, Any]
     """Its form, and whatever only this form records."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Entries of config.json beside or instead of a Llama's."""
+    write_more: Callable[[Path], None] = lambda _: None
+    """Writes into the directory what only this form has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseOptions:
-    """How the weights are written."""
+    """How a release is written."""
 
     dtype: torch.dtype | None = None
     """Of the released weights; that of the checkpoint by default."""
     max_shard_bytes: int = MAX_SHARD_BYTES
     """Size from which weights are cut into several files."""
+    check: Callable[[Path], None] = lambda _: None
+    """Judges the complete directory before it is published; an error prevents that."""
+
+
+DEFAULT_OPTIONS: Final = ReleaseOptions()
 
 
 def write_release(
@@ -79,27 +87,30 @@ def write_release(
         IntegrityError: the checkpoint is damaged or does not fit its model.
     """
     check_outside(out, checkpoint.root)
-    model = release.model
-    weights = BackboneWeights(checkpoint)
-    if different := set(weights.names()) ^ set(hf_names(model)):
-        raise IntegrityError(f"{weights.path}: tensors without a counterpart: {sorted(different)}")
-    dtype = options.dtype or weights.dtype(weights.names()[0])
+    weights, model = release.weights, release.weights.model
+    backbone = BackboneWeights(checkpoint)
+    if different := set(backbone.names()) ^ set(hf_names(model)):
+        raise IntegrityError(f"{backbone.path}: tensors without a counterpart: {sorted(different)}")
+    dtype = options.dtype or backbone.dtype(backbone.names()[0])
     tokenizer = tokenizer_record(checkpoint)
     tokenizer_dir = checkpoint.path(tokenizer.file).parent
     sources = SourceTable(checkpoint.path(SOURCES_FILE))
     with new_directory(out) as partial:
-        write_json(partial / "config.json", llama_config(model, tokenizer, dtype))
+        config = llama_config(model, tokenizer, dtype) | release.config
+        write_json(partial / "config.json", config)
         write_json(
             partial / "generation_config.json",
             {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.eos_id},
         )
-        write_weights(partial, release.read, model, dtype, options.max_shard_bytes)
-        check_weights(partial, release.read, model, dtype)
+        write_weights(partial, weights, dtype, options.max_shard_bytes)
+        check_weights(partial, weights, dtype)
+        release.write_more(partial)
         export_tokenizer(tokenizer_dir, tokenizer, partial, model_max_length=model.context_length)
         card = build_card(checkpoint.manifest, model, sources, release.card)
         write_text(partial / "README.md", card)
         provenance = release.provenance | _origin(checkpoint, partial)
         write_json(partial / PROVENANCE_FILE, provenance)
+        options.check(partial)
 
 
 def tokenizer_record(checkpoint: Checkpoint) -> TokenizerRecord:
@@ -125,6 +136,8 @@ def _origin(checkpoint: Checkpoint, out: Path) -> dict[str, Any]:
         "router": manifest.router.to_dict(),
         "num_deleted_sources": count_deleted(manifest),
         "files": [
-            asdict(record_file(out, path.name)) for path in sorted(out.iterdir()) if path.is_file()
+            asdict(record_file(out, path.relative_to(out).as_posix()))
+            for path in sorted(out.rglob("*"))
+            if path.is_file()
         ],
     }

@@ -12,6 +12,7 @@ from nulls_dist.checkpoint.store import Checkpoint, write_tensors
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.export.backbone import export_backbone
+from nulls_dist.export.release import ReleaseOptions
 from tests.checkpoint_factory import (
     build_checkpoint,
     key_id,
@@ -24,7 +25,7 @@ from tests.checkpoint_factory import (
 
 
 def release(root, out, **options):
-    export_backbone(Checkpoint(root), out, **options)
+    export_backbone(Checkpoint(root), out, ReleaseOptions(**options))
     return out
 
 

@@ -13,6 +13,7 @@ from nulls_dist.cli import run_command
 from nulls_dist.errors import InputError, RefusedError
 from nulls_dist.export.backbone import export_backbone
 from nulls_dist.export.merged import export_merged
+from nulls_dist.export.release import ReleaseOptions
 from tests.checkpoint_factory import build_checkpoint, key_id, numbered_rows, tiny_model
 from tests.oracles import reference_losses, sink_masks
 from tests.small_models import layout_of
@@ -27,7 +28,7 @@ def root(tmp_path_factory):
 
 
 def release(root, out, *keys, **options):
-    export_merged(Checkpoint(root), out, [key_id(key) for key in keys], **options)
+    export_merged(Checkpoint(root), out, [key_id(key) for key in keys], ReleaseOptions(**options))
     return out
 
 
