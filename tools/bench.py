@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     memory = names.add_parser(
         "memory", help="the memory model against tensors held in a run on one process (a minute)"
     )
-    for each in (sinks, deletion, large, parity, resume, memory, *speed):
+    for each in (sinks, deletion, large, parity, resume, memory, *speed, *_add_names(names)):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -101,6 +101,25 @@ def _add_speed(names: Any) -> tuple[argparse.ArgumentParser, ...]:
             "--work", type=Path, default=Path("bench-work"), help="directory for the corpus"
         )
     return train, head, loader
+
+
+def _add_names(names: Any) -> tuple[argparse.ArgumentParser, ...]:
+    """Add the benchmarks of finding sources by name."""
+    resolve = names.add_parser(
+        "resolve", help="names of a long request against a large table of sources (minutes)"
+    )
+    resolve.add_argument("--sources", type=positive_int, default=6_400_000, help="default 6400000")
+    resolve.add_argument("--lines", type=positive_int, default=1_000_000, help="default 1000000")
+    prompts = names.add_parser(
+        "prompts", help="the index from texts to sources: recall, time, size (minutes)"
+    )
+    prompts.add_argument("--titles", type=positive_int, default=1_000_000, help="default 1000000")
+    prompts.add_argument("--queries", type=positive_int, default=300, help="of each kind (300)")
+    for each in (resolve, prompts):
+        each.add_argument(
+            "--work", type=Path, default=Path("bench-work"), help="directory for the files"
+        )
+    return resolve, prompts
 
 
 def main(argv: Sequence[str]) -> None:
@@ -143,6 +162,8 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         return result, format_memory(result)
     if args.name in ("train", "head", "loader"):
         return _measure_speed(args)
+    if args.name in ("resolve", "prompts"):
+        return _measure_names(args)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))
@@ -171,6 +192,18 @@ def _measure_speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     )
     result = bench_training(case, args.work, rounds=args.rounds)
     return result, format_training(result)
+
+
+def _measure_names(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    if args.name == "resolve":
+        from nulls_dist.benchmark.resolve import bench_resolve, format_resolve
+
+        result = bench_resolve(args.work, num_sources=args.sources, num_lines=args.lines)
+        return result, format_resolve(result)
+    from nulls_dist.benchmark.prompts import bench_prompts, format_prompts
+
+    result = bench_prompts(args.work, num_titles=args.titles, num_queries=args.queries)
+    return result, format_prompts(result)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class SourcePlace:
     name: str
     outcome: str
     detail: str
+    matched_by: str | None = None
+    """title, alias, key, url or id."""
     source_id: int | None = None
     title: str = ""
     source_key: str = ""
@@ -66,7 +68,13 @@ def _place(table: SourceTable, checkpoint: Checkpoint | None, found: Resolution)
             known["expert"] = int(live_router(checkpoint).experts_of(ids)[0])
         grades = {entry.source_id: entry.grade for entry in checkpoint.manifest.tombstones}
         known["state"] = str(grades.get(found.source_id, "live"))
-    return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)
+    return SourcePlace(
+        name=found.request.text,
+        outcome=found.outcome,
+        detail=found.detail,
+        matched_by=found.matched_by,
+        **known,
+    )
 
 
 def _corpus_sources(root: Path) -> SourceTable:

@@ -133,9 +133,11 @@ def build_report(
     out = written.root if written else None
     counts = Counter(entry.outcome for entry in resolutions)
     collateral = asdict(plan.collateral)
+    worst = plan.collateral.worst
+    titles = table.titles_of([number for number, _ in worst])
     collateral["worst"] = [
-        {"source_id": number, "title": table.title_of(number), "share": share}
-        for number, share in plan.collateral.worst
+        {"source_id": number, "title": title, "share": share}
+        for (number, share), title in zip(worst, titles, strict=True)
     ]
     return DeletionReport(
         checkpoint=str(checkpoint.root),
@@ -146,7 +148,7 @@ def build_report(
         num_lines={outcome.value: counts[outcome] for outcome in Outcome},
         lines=tuple(_describe(entry) for entry in resolutions),
         num_deleted=len(plan.deleted),
-        already_deleted=tuple(table.title_of(number) for number in plan.already),
+        already_deleted=tuple(table.titles_of(plan.already)),
         num_tombstones=len(plan.tombstones),
         collateral=collateral,
         rows_per_expert={str(entry.expert): entry.num_rows for entry in plan.excisions},
@@ -165,5 +167,6 @@ def _describe(resolution: Resolution) -> dict[str, Any]:
         "outcome": resolution.outcome,
         "source_id": resolution.source_id,
         "title": resolution.title,
+        "matched_by": resolution.matched_by,
         "detail": resolution.detail,
     }
