@@ -1,14 +1,14 @@
-"""Run a step in a process of its own and measure what it takes."""
+"""Run a step in a process of its own and measure what it takes.
+
+Neither this nor the step's module may import PyTorch, whose libraries would be counted.
+"""
 
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
-
-import torch
-
-from nulls_dist.parallel.accelerator import peak_memory
 
 
 def run_alone(step: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
@@ -31,5 +31,12 @@ def _measured(step: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -
     return figures | {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_mib": peak_memory(torch.device("cpu")) / (1 << 20),
+        "peak_mib": _peak_kib() / 1024,
     }
+
+
+def _peak_kib() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError("Linux reports VmHWM")

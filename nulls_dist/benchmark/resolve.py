@@ -1,12 +1,10 @@
 """A long request against a large table of sources: time and memory, beside a dictionary."""
 
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-import pyarrow.compute as pc
 
 from nulls_dist import hashing
 from nulls_dist.benchmark.own_process import run_alone
@@ -17,9 +15,7 @@ from nulls_dist.benchmark.random_sources import (
     first_aliases,
     write_random_sources,
 )
-from nulls_dist.data.source_table import SourceTable, strings_of
-from nulls_dist.source_list import read_requests
-from nulls_dist.unlearn.resolve import resolve_requests
+from nulls_dist.benchmark.resolve_ways import look_up_in_dict, resolve
 
 TARGET_SECONDS: Final = 15.0
 TARGET_MIB: Final = 1024.0
@@ -51,8 +47,8 @@ def bench_resolve(work: Path, *, num_sources: int, num_lines: int) -> dict[str, 
             "target_seconds": TARGET_SECONDS,
             "target_mib": TARGET_MIB,
             "ways": {
-                "resolve_requests": run_alone(_resolve, table, request),
-                "dict of titles and aliases": run_alone(_look_up_in_dict, table, request),
+                "resolve_requests": run_alone(resolve, table, request),
+                "dict of titles and aliases": run_alone(look_up_in_dict, table, request),
             },
             "measured_on": describe_measurement(),
         }
@@ -79,24 +75,6 @@ def _write_request(path: Path, num_sources: int, num_lines: int) -> None:
 
 def _last_alias(num_sources: int) -> int:
     return int(first_aliases(np.array([num_sources]), num_sources)[0]) - 1
-
-
-def _resolve(table: Path, request: Path) -> dict[str, Any]:
-    resolutions = resolve_requests(SourceTable(table), read_requests(request))
-    return {"outcomes": dict(Counter(entry.outcome.value for entry in resolutions))}
-
-
-def _look_up_in_dict(table: Path, request: Path) -> dict[str, Any]:
-    """Look lines up as they are spelt, in what anyone would write first."""
-    sources = SourceTable(table)
-    ids: dict[str, int] = {}
-    for column in ("aliases", "title"):
-        for begin, values in sources.batches(column):
-            names, parents = strings_of(values)
-            ids |= zip(names.to_pylist(), sources.source_ids[begin + parents].tolist(), strict=True)
-    with request.open(encoding="utf-8") as lines:
-        found = Counter("matched" if line.rstrip("\n") in ids else "unknown" for line in lines)
-    return {"outcomes": dict(found)}
 
 
 def format_resolve(result: dict[str, Any]) -> str:
