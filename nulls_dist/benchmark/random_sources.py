@@ -76,7 +76,8 @@ def write_random_sources(path: Path, num_sources: int) -> None:
 
 def first_aliases(rows: npt.NDArray[np.int64], num_sources: int) -> npt.NDArray[np.int64]:
     """Return the number of the name that is the first alias of each row or of one after it."""
-    return num_sources + np.floor(rows * ALIASES_PER_SOURCE).astype(np.int64)
+    numbers: npt.NDArray[np.int64] = np.floor(rows * ALIASES_PER_SOURCE).astype(np.int64)
+    return num_sources + numbers
 
 
 def _table_of(

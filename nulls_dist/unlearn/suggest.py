@@ -65,7 +65,7 @@ def pair_sets(strings: Any) -> U64Array:
     offsets = offsets - begin
     is_empty = np.diff(offsets) == 0
     second[offsets[1:][~is_empty] - 1] = 0  # the last byte's neighbour is the string's end
-    hashed = (first * _FACTORS[0] + second * _FACTORS[1]) >> np.uint8(2)
+    hashed = np.right_shift(first * _FACTORS[0] + second * _FACTORS[1], 2, dtype=np.uint8)
     bits = np.append(np.uint64(1) << hashed.astype(np.uint64), np.uint64(0))
     return np.where(is_empty, np.uint64(0), np.bitwise_or.reduceat(bits, offsets[:-1]))
 
