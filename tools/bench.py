@@ -114,7 +114,7 @@ def _add_names(names: Any) -> tuple[argparse.ArgumentParser, ...]:
         "prompts", help="the index from texts to sources: recall, time, size (minutes)"
     )
     prompts.add_argument("--titles", type=positive_int, default=1_000_000, help="default 1000000")
-    prompts.add_argument("--queries", type=positive_int, default=300, help="of each kind (300)")
+    prompts.add_argument("--queries", type=positive_int, default=100, help="of each kind (100)")
     for each in (resolve, prompts):
         each.add_argument(
             "--work", type=Path, default=Path("bench-work"), help="directory for the files"

@@ -40,7 +40,7 @@ _MAX_NAME_WORDS: Final = 8
 _MIN_MENTION: Final = 3
 _MAX_POSTINGS: Final = 50_000
 _GOOD_MATCH: Final = 0.8
-_BLOCK_ROWS: Final = 1 << 14
+_BLOCK_ROWS: Final = 1 << 12
 _PUNCTUATION: Final = " \t\n.,;:!?\"'()[]"
 
 
@@ -114,7 +114,7 @@ class PromptIndex:
             self._vectors = np.load(root / VECTORS_FILE, mmap_mode="r")
             uri = f"{(root / NAMES_FILE).resolve().as_uri()}?mode=ro&immutable=1"
             self._names = sqlite3.connect(uri, uri=True)
-        except (OSError, ValueError, sqlite3.Error) as error:
+        except (OSError, EOFError, ValueError, sqlite3.Error) as error:
             raise IntegrityError(f"{root}: not readable as a prompt index: {error}") from error
         if not len(self._source_ids) == len(self._vectors) == self._num_titles:
             raise IntegrityError(f"{root}: its files do not hold {self._num_titles} titles each")
@@ -211,7 +211,9 @@ class PromptIndex:
             cosines[begin : begin + len(block)] = block @ asked
         cosines /= VECTOR_SCALE
         cosines[~self._is_live] = -np.inf
-        nearest = np.argsort(-cosines, kind="stable")[:_MAX_FOUND]
+        place = max(0, len(cosines) - _MAX_FOUND)
+        lowest = np.partition(cosines, place)[place] if len(cosines) else 0.0
+        nearest = np.flatnonzero(cosines >= lowest)  # in the order of titles, also where equal
         return [
             _Hit(int(row) + 1, _score(cosines[row]), Stage.SPELLING, self._title(int(row) + 1))
             for row in nearest
