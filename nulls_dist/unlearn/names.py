@@ -1,8 +1,8 @@
 """Forms in which names of sources are compared; a whole column of a source table at once.
 
 The same functions fold the table and the requests, so two spellings agree wherever one rule makes
-them equal. Arrays are Arrow string arrays. Most names are in their folded form already, which one
-regular expression can tell; only the others are rewritten.
+them equal. Arrays are Arrow string arrays, in chunks or whole. Most names are in their folded form
+already, which one regular expression can tell; only the others are rewritten.
 """
 
 from collections.abc import Callable
@@ -48,6 +48,8 @@ def _fold_where(mask: Any, names: Any, fold: Callable[[Any], Any]) -> Any:
     """Return names with those under a mask folded."""
     if not pc.any(mask).as_py():
         return names
+    if isinstance(names, pa.ChunkedArray):  # which the function below does not take
+        mask, names = mask.combine_chunks(), names.combine_chunks()
     return pc.replace_with_mask(names, mask, fold(pc.filter(names, mask)))
 
 

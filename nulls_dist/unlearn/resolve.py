@@ -3,7 +3,7 @@
 Every line ends as matched, unknown, ambiguous or duplicate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
 from nulls_dist.source_list import Means, Request, read_requests
 from nulls_dist.sources import NO_SOURCE
-from nulls_dist.unlearn.matching import WAYS, IntArray, MatchedBy, find_rows
+from nulls_dist.unlearn.matching import WAYS, IntArray, MatchedBy, Way, find_rows
 from nulls_dist.unlearn.suggest import suggest_titles
 
 _MAX_LISTED: Final = 20
@@ -75,18 +75,18 @@ def resolve_requests(table: SourceTable, requests: Sequence[Request]) -> list[Re
         lowest = np.minimum.reduceat(matches.rows, starts)
         highest = np.maximum.reduceat(matches.rows, starts)
     is_one = lowest == highest
-    decided = _settle(
-        table, requests, lines[is_one], lowest[is_one], matches.labels[starts[is_one]]
-    )
+    decided: list[Resolution | None] = [None] * len(requests)
+    labels = matches.labels[starts[is_one]]
+    for place, entry in _settle(table, requests, lines[is_one], lowest[is_one], labels):
+        decided[place] = entry
     ends = np.append(starts[1:], len(matches.places))
     for line, begin, end in zip(lines[~is_one], starts[~is_one], ends[~is_one], strict=True):
         detail = _describe_choice(table, matches.rows[begin:end], matches.labels[begin:end])
-        decided[int(line)] = Resolution(
-            request=requests[line], outcome=Outcome.AMBIGUOUS, detail=detail
-        )
-    unknown = [place for place in range(len(requests)) if place not in decided]
-    decided |= _suggest(table, requests, unknown[:_MAX_SUGGESTED])
-    return [decided.get(place) or _unknown(request) for place, request in enumerate(requests)]
+        decided[line] = Resolution(request=requests[line], outcome=Outcome.AMBIGUOUS, detail=detail)
+    unknown = [place for place, entry in enumerate(decided) if entry is None]
+    for place, entry in _suggest(table, requests, unknown[:_MAX_SUGGESTED]):
+        decided[place] = entry
+    return [entry or _unknown(requests[place]) for place, entry in enumerate(decided)]
 
 
 def check_resolved(resolutions: Sequence[Resolution], *, allow_unknown: bool) -> None:
@@ -145,31 +145,31 @@ def resolve_all(table: SourceTable, path: Path) -> list[int]:
 
 def _find_matches(table: SourceTable, requests: Sequence[Request]) -> _Matches:
     names = pa.array([request.name for request in requests], pa.string())
+    is_any = np.array([request.means is Means.ANY for request in requests], dtype=bool)
     is_url = pc.match_substring(names, "://").to_numpy(zero_copy_only=False)
-    places, rows, labels = [], [], []
-    for way in WAYS:
-        may = np.array(
-            [request.means in (way.means, Means.ANY) for request in requests], dtype=bool
-        )
-        if way.means is Means.URL:
-            may &= is_url | np.array([request.means is Means.URL for request in requests])
-        asking = np.flatnonzero(may)
-        within, found = find_rows(table, way, names.take(pa.array(asking)))
-        places.append(asking[within])
-        rows.append(found)
-        labels.append(np.full(len(found), _LABELS.index(way.label)))
+
+    def ask(way: Way) -> _Matches:
+        named = np.array([request.means is way.means for request in requests], dtype=bool)
+        asking = np.flatnonzero(named | (is_any & is_url if way.means is Means.URL else is_any))
+        within, rows = find_rows(table, way, names.take(pa.array(asking)))
+        return _Matches(asking[within], rows, np.full(len(rows), _LABELS.index(way.label)))
+
+    found = [*map(ask, WAYS), _find_ids(table, requests)]
+    places, rows, labels = map(np.concatenate, zip(*found, strict=True))
+    order = np.argsort(places, kind="stable")  # ways stay in their order
+    return _Matches(places[order], rows[order], labels[order])
+
+
+def _find_ids(table: SourceTable, requests: Sequence[Request]) -> _Matches:
     ids = {
         place: number
         for place, request in enumerate(requests)
         if request.means is Means.ID and (number := _parse_id(request.name)) is not None
     }
     by_id = table.rows_of(np.array(list(ids.values()), dtype=np.uint64))
-    places.append(np.array(list(ids), dtype=np.int64)[by_id >= 0])
-    rows.append(by_id[by_id >= 0])
-    labels.append(np.full(len(rows[-1]), _LABELS.index(MatchedBy.ID)))
-    found_places = np.concatenate(places)
-    order = np.argsort(found_places, kind="stable")  # ways stay in their order
-    return _Matches(found_places[order], np.concatenate(rows)[order], np.concatenate(labels)[order])
+    known = by_id >= 0
+    places = np.array(list(ids), dtype=np.int64)[known]
+    return _Matches(places, by_id[known], np.full(len(places), _LABELS.index(MatchedBy.ID)))
 
 
 def _parse_id(name: str) -> int | None:
@@ -185,7 +185,7 @@ def _settle(
     places: IntArray,
     rows: IntArray,
     labels: IntArray,
-) -> dict[int, Resolution]:
+) -> Iterator[tuple[int, Resolution]]:
     """Judge the lines that name one source: (Q,) ascending places, their rows and labels."""
     _, firsts, inverse = np.unique(rows, return_index=True, return_inverse=True)
     first_places = places[firsts[inverse]].tolist()
@@ -197,17 +197,18 @@ def _settle(
         labels.tolist(),
         strict=True,
     )
-    return {
-        place: Resolution(
-            request=requests[place],
-            outcome=Outcome.MATCHED if place == first else Outcome.DUPLICATE,
-            source_id=source_id,
-            title=title,
-            matched_by=_LABELS[label],
-            detail="" if place == first else f"line {requests[first].line} names it already",
+    for place, first, source_id, title, label in settled:
+        yield (
+            place,
+            Resolution(
+                request=requests[place],
+                outcome=Outcome.MATCHED if place == first else Outcome.DUPLICATE,
+                source_id=source_id,
+                title=title,
+                matched_by=_LABELS[label],
+                detail="" if place == first else f"line {requests[first].line} names it already",
+            ),
         )
-        for place, first, source_id, title, label in settled
-    }
 
 
 def _describe_choice(table: SourceTable, rows: IntArray, labels: IntArray) -> str:
@@ -223,15 +224,12 @@ def _describe_choice(table: SourceTable, rows: IntArray, labels: IntArray) -> st
 
 def _suggest(
     table: SourceTable, requests: Sequence[Request], places: Sequence[int]
-) -> dict[int, Resolution]:
+) -> Iterator[tuple[int, Resolution]]:
     """Judge lines that name nothing, with titles like theirs."""
-    if not places:
-        return {}
-    suggested = suggest_titles(table, [requests[place].name for place in places])
-    return {
-        place: _unknown(requests[place], titles)
-        for place, titles in zip(places, suggested, strict=True)
-    }
+    if places:
+        suggested = suggest_titles(table, [requests[place].name for place in places])
+        for place, titles in zip(places, suggested, strict=True):
+            yield place, _unknown(requests[place], titles)
 
 
 def _unknown(request: Request, suggestions: Sequence[str] = ()) -> Resolution:

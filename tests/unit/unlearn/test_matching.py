@@ -25,7 +25,9 @@ URLS = st.builds("{}{}".format, st.sampled_from(["https://", "http://", "HTTPS:/
 def test_a_folded_title_is_what_the_rules_make_of_it(texts):
     texts = [text for text in texts if text.isprintable() or "\t" in text or "\u200b" in text]
     array = pa.array(texts, pa.string())
-    assert names.fold_titles(array).to_pylist() == names._any_title(array).to_pylist()
+    folded = names._any_title(array).to_pylist()
+    assert names.fold_titles(array).to_pylist() == folded
+    assert names.fold_titles(pa.chunked_array([array[:1], array[1:]])).to_pylist() == folded
 
 
 @given(st.lists(URLS | LETTERS))
