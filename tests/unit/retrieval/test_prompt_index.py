@@ -58,7 +58,7 @@ def first(index, text):
         ("munich", "mu", Stage.WORDS),
         ("Anarchizm", "an", Stage.SPELLING),
         ("Misissippi Rivr", "mr", Stage.SPELLING),
-        ("Missisippi river", "mr", Stage.WORDS),
+        ("Mississipi river", "mr", Stage.WORDS),
     ],
 )
 def test_a_text_finds_its_source_and_says_how(index, text, key, stage):
