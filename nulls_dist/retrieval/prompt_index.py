@@ -143,7 +143,9 @@ class PromptIndex:
         asked = self._encoder.encode([text])[0]
         hits = [*self._find_names(text), *self._find_words(text, asked)]
         if max((hit.score for hit in hits), default=0.0) < _GOOD_MATCH:
-            hits += self._find_vectors(asked)
+            known = {(hit.title_id, hit.name) for hit in hits}  # rounded vectors differ a little
+            near = self._find_vectors(asked)
+            hits += [hit for hit in near if (hit.title_id, hit.name) not in known]
         return hits
 
     def _find_names(self, text: str) -> Iterator[_Hit]:
