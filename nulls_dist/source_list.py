@@ -48,9 +48,9 @@ class Request:
 def parse_request(text: str, line: int) -> Request:
     """Parse one line that is neither blank nor a comment."""
     text = text.strip()
-    prefixed = _PREFIX.fullmatch(text)
-    means, name = (prefixed[1], prefixed[2].strip()) if prefixed else (Means.ANY, text)
-    return Request(line=line, text=text, means=Means(means), name=name)
+    if prefixed := _PREFIX.fullmatch(text):
+        return Request(line=line, text=text, means=Means(prefixed[1]), name=prefixed[2].strip())
+    return Request(line=line, text=text, means=Means.ANY, name=text)
 
 
 def spell_names(*, source_id: int, source_key: str, title: str, url: str) -> list[str]:
@@ -78,28 +78,34 @@ def read_requests(path: Path) -> list[Request]:
         line = 0
         while content := file.readline(MAX_LINE_BYTES + 1):
             line += 1
-            text = _decode(content, f"{path}, line {line}", is_first=line == 1).strip()
-            if text and not text.startswith("#"):
+            text = _decode(content, path, line).strip()
+            if text and text[0] != "#":
                 requests.append(parse_request(text, line))
     if not requests:
         raise InputError(f"{path} names no source; write one per line")
     return requests
 
 
-def _decode(content: bytes, place: str, *, is_first: bool) -> str:
+def _decode(content: bytes, path: Path, line: int) -> str:
     """Return a line's text without its end."""
     if len(content) > MAX_LINE_BYTES:
-        raise InputError(f"{place}: longer than {MAX_LINE_BYTES} bytes; one source per line")
-    if is_first and content.startswith(_UTF16_MARKS):
-        raise InputError(f"{place}: the file is UTF-16; save it as UTF-8")
-    if is_first:
+        raise InputError(
+            f"{path}, line {line}: longer than {MAX_LINE_BYTES} bytes; one source per line"
+        )
+    if line == 1 and content.startswith(_UTF16_MARKS):
+        raise InputError(f"{path}, line {line}: the file is UTF-16; save it as UTF-8")
+    if line == 1:
         content = content.removeprefix(codecs.BOM_UTF8)
     content = content.removesuffix(b"\n").removesuffix(b"\r")
     if b"\0" in content:
-        raise InputError(f"{place}: a NUL character; save the file as UTF-8 text")
+        raise InputError(f"{path}, line {line}: a NUL character; save the file as UTF-8 text")
     if b"\r" in content:
-        raise InputError(f"{place}: a carriage return inside; save with Unix or Windows line ends")
+        raise InputError(
+            f"{path}, line {line}: a carriage return inside; save with Unix or Windows line ends"
+        )
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{place}, byte {error.start + 1}: not UTF-8; save it as UTF-8") from error
+        raise InputError(
+            f"{path}, line {line}, byte {error.start + 1}: not UTF-8; save it as UTF-8"
+        ) from error

@@ -158,6 +158,26 @@ _BENCHMARKS: Final = (
         ),
     ),
     Benchmark(
+        name="resolve",
+        module="nulls_dist.benchmark.resolve",
+        help="names of a long request against a large table of sources (minutes)",
+        options=(
+            _number("--sources", 6_400_000, "num_sources"),
+            _number("--lines", 1_000_000, "num_lines"),
+            _work("bench-work", "directory for the files"),
+        ),
+    ),
+    Benchmark(
+        name="prompts",
+        module="nulls_dist.benchmark.prompts",
+        help="the index from texts to sources: recall, time, size (minutes)",
+        options=(
+            _number("--titles", 1_000_000, "num_titles"),
+            _number("--queries", 100, "num_queries", "of each kind; "),
+            _work("bench-work", "directory for the files"),
+        ),
+    ),
+    Benchmark(
         name="parity",
         module="nulls_dist.benchmark.parity",
         help="every combination of topology, ZeRO and precision against one process",

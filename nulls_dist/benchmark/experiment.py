@@ -176,8 +176,8 @@ class Experiment:
         )
 
     def _write_request(self, source_ids: list[int]) -> Path:
-        titles = SourceTable(self.corpus_dir / SOURCES_FILE)
-        lines = [f"title:{titles.title_of(source_id)}\n" for source_id in source_ids]
+        titles = SourceTable(self.corpus_dir / SOURCES_FILE).titles_of(source_ids)
+        lines = [f"title:{title}\n" for title in titles]
         request = self._out / "sources.txt"
         durable.write_text(request, "".join(lines))
         return request

@@ -1,53 +1,128 @@
 """sources.parquet: look-ups from names to ids and back, and tables of several corpora as one."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nulls_dist.data.format import SOURCES_SCHEMA
 from nulls_dist.errors import IntegrityError
 
+_BATCH_ROWS: Final = 1 << 17
+_BUFFER_BYTES: Final = 1 << 20
+
 
 class SourceTable:
-    """One row per source, sorted by source_id; S sources.
+    """One row per source, sorted by source_id; S sources. Only the ids are held in memory.
 
     Attributes:
+        path: of the file.
         source_ids: (S,) uint64, ascending.
-        table: the columns of `SOURCES_SCHEMA`.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read a table.
+        """Open a table.
 
         Raises:
             IntegrityError: the file is missing, damaged, unsorted or has another schema.
         """
-        try:
-            self.table: pa.Table = pq.read_table(path, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
-            raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
-        if not self.table.schema.equals(SOURCES_SCHEMA):
-            raise IntegrityError(f"{path}: schema differs from the format")
-        self.source_ids: npt.NDArray[np.uint64] = self.table.column("source_id").to_numpy()
+        self.path = path
+        with self._open() as file:
+            if not file.schema_arrow.equals(SOURCES_SCHEMA):
+                raise IntegrityError(f"{path}: schema differs from the format")
+            ids = file.read(columns=["source_id"]).column("source_id").combine_chunks()
+        self.source_ids: npt.NDArray[np.uint64] = ids.to_numpy()  # of chunks: imports pandas
         if np.any(self.source_ids[1:] <= self.source_ids[:-1]):
             raise IntegrityError(f"{path}: source ids are not in ascending order")
 
     def __len__(self) -> int:
         return len(self.source_ids)
 
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns of `SOURCES_SCHEMA`, in memory from the first use on.
+
+        Raises:
+            IntegrityError: the file is damaged.
+        """
+        with self._open() as file:
+            return file.read()
+
+    def batches(self, column: str) -> Iterator[tuple[int, Any]]:
+        """Yield one column in pieces, each with the row it begins at.
+
+        Raises:
+            IntegrityError: the file is damaged.
+        """
+        begin = 0
+        with self._open() as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
+                yield begin, batch.column(column)
+                begin += len(batch)
+
+    def rows_of(self, source_ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Return the row of each source, -1 where there is none: (Q,) uint64 -> (Q,) int64."""
+        if not len(self):
+            return np.full(len(source_ids), -1, dtype=np.int64)
+        rows = np.searchsorted(self.source_ids, source_ids).astype(np.int64)
+        found = self.source_ids[np.minimum(rows, len(self) - 1)] == source_ids
+        return np.where(found, rows, -1)
+
     def row_of(self, source_id: int) -> int | None:
         """Return the row of a source, or None."""
-        row = int(np.searchsorted(self.source_ids, np.uint64(source_id)))
-        found = row < len(self) and int(self.source_ids[row]) == source_id
-        return row if found else None
+        row = int(self.rows_of(np.array([source_id], dtype=np.uint64))[0])
+        return None if row < 0 else row
+
+    def titles_of(self, source_ids: Sequence[int]) -> list[str]:
+        """Return the titles of sources, or their ids in words where they are unknown."""
+        ids = np.array(source_ids, dtype=np.uint64)
+        rows = self.rows_of(ids)
+        known = np.flatnonzero(rows >= 0)
+        titles = [f"id:{number}" if row < 0 else "" for number, row in zip(ids, rows, strict=True)]
+        for place, title in zip(known, self.read_rows("title", rows[known]), strict=True):
+            titles[place] = title
+        return titles
 
     def title_of(self, source_id: int) -> str:
         """Return the title of a source, or its id in words where it is unknown."""
-        row = self.row_of(source_id)
-        return f"id:{source_id}" if row is None else str(self.table.column("title")[row])
+        return self.titles_of([source_id])[0]
+
+    def read_rows(self, column: str, rows: npt.NDArray[np.int64]) -> list[Any]:
+        """Return one column's values in some rows, in their order."""
+        wanted, places = np.unique(rows, return_inverse=True)
+        if not len(wanted):
+            return []
+        pieces = []
+        for begin, values in self.batches(column):
+            first, last = np.searchsorted(wanted, [begin, begin + len(values)])
+            if last > first:
+                pieces.append(values.take(pa.array(wanted[first:last] - begin)))
+            if last == len(wanted):
+                break
+        found: list[Any] = pa.chunked_array(pieces).take(pa.array(places)).to_pylist()
+        return found
+
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        try:  # read, not mapped: mapped pages count as resident memory
+            with pq.ParquetFile(self.path, buffer_size=_BUFFER_BYTES) as file:
+                yield file
+        except (OSError, pa.ArrowException) as error:
+            raise IntegrityError(f"{self.path}: not readable as Parquet: {error}") from error
+
+
+def strings_of(values: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Return the strings of an array, or those of its lists, each with its place in the array."""
+    if pa.types.is_list(values.type):
+        return values.flatten(), pc.list_parent_indices(values).to_numpy()
+    return values, np.arange(len(values))
 
 
 def merge_sources(corpus: SourceTable, earlier: SourceTable) -> pa.Table | None:

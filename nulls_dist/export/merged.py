@@ -164,7 +164,7 @@ def _check_live(checkpoint: Checkpoint, table: SourceTable, source_ids: Sequence
     tombstoned = {entry.source_id for entry in checkpoint.manifest.tombstones}
     deleted = [source_id for source_id in source_ids if source_id in tombstoned]
     if deleted:
-        listed = [table.title_of(source_id) for source_id in deleted[:_MAX_LISTED]]
+        listed = table.titles_of(deleted[:_MAX_LISTED])
         more = f" and {len(deleted) - _MAX_LISTED} more" if len(deleted) > _MAX_LISTED else ""
         raise RefusedError(
             f"{len(deleted)} of {len(source_ids)} sources were deleted from this model and cannot "
@@ -180,7 +180,7 @@ def _layer_of(name: str) -> int:
 def _card_of(
     table: SourceTable, source_ids: Sequence[int], model: ModelConfig, mlps: _MergedMLPs
 ) -> CardText:
-    names = [f"- {escape_cell(table.title_of(number))}" for number in source_ids[:MAX_NAMED]]
+    names = [f"- {escape_cell(title)}" for title in table.titles_of(source_ids[:MAX_NAMED])]
     if len(source_ids) > MAX_NAMED:
         names.append(f"- and {len(source_ids) - MAX_NAMED} more")
     fewest, most = min(mlps.num_sinks), max(mlps.num_sinks)

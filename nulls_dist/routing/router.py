@@ -120,13 +120,17 @@ class Router:
             num_active=spec.num_active,
         )
 
+    def is_deleted(self, source_ids: U64Array) -> npt.NDArray[np.bool_]:
+        """Say which sources have a tombstone: (S,) uint64 -> (S,) bool."""
+        return np.isin(source_ids, self._tombstones)
+
     def check_routable(self, source_ids: U64Array) -> None:
         """Refuse deleted sources.
 
         Raises:
             RefusedError: one of the sources has a tombstone.
         """
-        deleted = source_ids[np.isin(source_ids, self._tombstones)]
+        deleted = source_ids[self.is_deleted(source_ids)]
         if len(deleted):
             raise RefusedError(
                 f"source id {int(deleted[0])} was deleted from this model (tombstone) and is never "

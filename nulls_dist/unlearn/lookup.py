@@ -33,6 +33,8 @@ class SourcePlace:
     name: str
     outcome: str
     detail: str
+    matched_by: str | None = None
+    """title, alias, key, url or id."""
     source_id: int | None = None
     title: str = ""
     source_key: str = ""
@@ -86,7 +88,13 @@ def _place(table: SourceTable, facts: _Facts, found: Resolution) -> SourcePlace:
         entry = table.table.slice(row, 1).to_pylist()[0]
         known = {name: entry[name] for name in ("source_id", "title", "source_key", "bucket")}
         known |= facts(entry)
-    return SourcePlace(name=found.request.text, outcome=found.outcome, detail=found.detail, **known)
+    return SourcePlace(
+        name=found.request.text,
+        outcome=found.outcome,
+        detail=found.detail,
+        matched_by=found.matched_by,
+        **known,
+    )
 
 
 def _facts_of_checkpoint(

@@ -119,8 +119,8 @@ def describe_source(
     states = {entry.source_id: entry.grade.value for entry in checkpoint.manifest.tombstones}
 
     def describe(other: int) -> dict[str, Any]:
-        state = states.get(other, "live")
-        return {"source_id": other, "title": table.title_of(other), "state": state}
+        title = str(table.table.column("title")[table.row_of(other)])
+        return {"source_id": other, "title": title, "state": states.get(other, "live")}
 
     entry = table.table.slice(table.row_of(source_id), 1).to_pylist()[0]
     return (

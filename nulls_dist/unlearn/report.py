@@ -119,9 +119,11 @@ def report_plan(
     """
     counts = Counter(entry.outcome for entry in resolutions)
     collateral = asdict(plan.collateral)
+    worst = plan.collateral.worst
+    titles = table.titles_of([number for number, _ in worst])
     collateral["worst"] = [
-        {"source_id": number, "title": table.title_of(number), "share": share}
-        for number, share in plan.collateral.worst
+        {"source_id": number, "title": title, "share": share}
+        for (number, share), title in zip(worst, titles, strict=True)
     ]
     return DeletionReport(
         checkpoint=str(checkpoint.root),
@@ -133,9 +135,10 @@ def report_plan(
         lines=tuple(_describe(entry) for entry in resolutions),
         num_deleted=len(plan.deleted),
         deleted=tuple(
-            {"source_id": number, "title": table.title_of(number)} for number in plan.deleted
+            {"source_id": number, "title": title}
+            for number, title in zip(plan.deleted, table.titles_of(plan.deleted), strict=True)
         ),
-        already_deleted=tuple(table.title_of(number) for number in plan.already),
+        already_deleted=tuple(table.titles_of(plan.already)),
         num_tombstones=len(plan.tombstones),
         collateral=collateral,
         rows_per_expert={str(entry.expert): entry.num_rows for entry in plan.excisions},
@@ -195,6 +198,7 @@ def _describe(resolution: Resolution) -> dict[str, Any]:
         "outcome": resolution.outcome,
         "source_id": resolution.source_id,
         "title": resolution.title,
+        "matched_by": resolution.matched_by,
         "detail": resolution.detail,
     }
 

@@ -1,36 +1,31 @@
 """Which source each line of a request names, decided for all lines at once.
 
-Every line ends as matched, unknown, ambiguous or duplicate. One column of the table at a time is
-compared with the set of requested names, in Arrow; only what matches becomes a Python object.
+Every line ends as matched, unknown, ambiguous or duplicate.
 """
 
-import difflib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
 from nulls_dist.source_list import Means, Request, read_requests
-from nulls_dist.sources import NO_SOURCE, normalize_name
-from nulls_dist.unlearn.names import fold_keys, fold_titles, fold_urls
+from nulls_dist.sources import NO_SOURCE
+from nulls_dist.unlearn.matching import FORMER_WAY, WAYS, IntArray, MatchedBy, Way, find_rows
+from nulls_dist.unlearn.suggest import suggest_titles
 
 _MAX_LISTED: Final = 20
 _MAX_SHOWN: Final = 200
 _MAX_SUGGESTED: Final = 5
 _MAX_CHOICES: Final = 4
-_MAX_CANDIDATES: Final = 1000
-_SHARED_PREFIX: Final = 3
-
-_Fold = Callable[[Any], Any]
+_LABELS: Final = tuple(MatchedBy)
+_NAMED_MEANS: Final = (Means.ID, Means.TITLE, Means.KEY, Means.URL)
 
 
 class Outcome(StrEnum):
@@ -51,69 +46,48 @@ class Resolution:
     outcome: Outcome
     source_id: int | None = None
     title: str = ""
+    matched_by: MatchedBy | None = None
+    """What of the source the line names; if several things, the first of `MatchedBy`."""
     detail: str = ""
     """Why the line names nothing, or what it repeats."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One column by which a line may name a source."""
+class _Matches(NamedTuple):
+    """(M,) each; sorted by line, then by what of the source it names."""
 
-    column: str
-    label: str
-    fold: _Fold
-    means: Means
-    prefix: str = ""
-    """What the names in the column begin with, where only such are meant."""
-
-
-class _Match(NamedTuple):
-    """A row of the table and what of it matched."""
-
-    row: int
-    label: str
-
-
-_WAYS: Final = (
-    _Way("title", "title", fold_titles, Means.TITLE),
-    _Way("aliases", "alias", fold_titles, Means.ANY),
-    _Way("source_key", "key", fold_keys, Means.KEY),
-    _Way("url", "url", fold_urls, Means.URL),
-    # Sources that another one took in are its aliases, each name with its means.
-    *(
-        _Way("aliases", f"former {means}", fold, means, f"{means}:")
-        for means, fold in (
-            (Means.ID, fold_keys),
-            (Means.TITLE, fold_titles),
-            (Means.KEY, fold_keys),
-            (Means.URL, fold_urls),
-        )
-    ),
-)
+    places: IntArray
+    """Of the lines in the request."""
+    rows: IntArray
+    """Of the sources in the table."""
+    labels: IntArray
+    """Of what was named in `MatchedBy`."""
 
 
 def resolve_requests(table: SourceTable, requests: Sequence[Request]) -> list[Resolution]:
-    """Decide every line, in order."""
-    found: dict[int, list[_Match]] = defaultdict(list)
-    for way in _WAYS:
-        asking = [number for number, request in enumerate(requests) if _may_use(request, way)]
-        names = [requests[number].name for number in asking]
-        for place, row in _find_rows(table, way, names):
-            found[asking[place]].append(_Match(row, way.label))
-    for number, request in enumerate(requests):
-        if request.means is Means.ID and (by_id := _row_of_id(table, request.name)) is not None:
-            found[number].append(_Match(by_id, "id"))
-    first_lines: dict[int, int] = {}
-    resolutions: list[Resolution] = []
-    num_unknown = 0
-    for number, request in enumerate(requests):
-        resolution = _decide(table, request, found.get(number, []), first_lines)
-        if resolution.outcome is Outcome.UNKNOWN:
-            num_unknown += 1
-            if num_unknown <= _MAX_SUGGESTED:
-                resolution = _unknown(request, _suggest(table, request.name))
-        resolutions.append(resolution)
-    return resolutions
+    """Decide every line, in order.
+
+    Raises:
+        IntegrityError: the table is damaged.
+    """
+    matches = _find_matches(table, requests)
+    lines, starts = np.unique(matches.places, return_index=True)
+    lowest = highest = matches.rows
+    if len(lines):
+        lowest = np.minimum.reduceat(matches.rows, starts)
+        highest = np.maximum.reduceat(matches.rows, starts)
+    is_one = lowest == highest
+    decided: list[Resolution | None] = [None] * len(requests)
+    labels = matches.labels[starts[is_one]]
+    for place, entry in _settle(table, requests, lines[is_one], lowest[is_one], labels):
+        decided[place] = entry
+    ends = np.append(starts[1:], len(matches.places))
+    for line, begin, end in zip(lines[~is_one], starts[~is_one], ends[~is_one], strict=True):
+        detail = _describe_choice(table, matches.rows[begin:end], matches.labels[begin:end])
+        decided[line] = Resolution(request=requests[line], outcome=Outcome.AMBIGUOUS, detail=detail)
+    unknown = [place for place, entry in enumerate(decided) if entry is None]
+    for place, entry in _suggest(table, requests, unknown[:_MAX_SUGGESTED]):
+        decided[place] = entry
+    return [entry or _unknown(requests[place]) for place, entry in enumerate(decided)]
 
 
 def check_resolved(resolutions: Sequence[Resolution], *, allow_unknown: bool) -> None:
@@ -170,108 +144,121 @@ def resolve_all(table: SourceTable, path: Path) -> list[int]:
     return matched_ids(resolutions)
 
 
-def _may_use(request: Request, way: _Way) -> bool:
-    if way.means is Means.URL and request.means is Means.ANY:
-        return "://" in request.name
-    if way.means is Means.ID:
-        return request.means is Means.ID
-    return request.means in (way.means, Means.ANY)
+def _find_matches(table: SourceTable, requests: Sequence[Request]) -> _Matches:
+    names = pa.array([request.name for request in requests], pa.string())
+    is_any = np.array([request.means is Means.ANY for request in requests], dtype=bool)
+    is_url = pc.match_substring(names, "://").to_numpy(zero_copy_only=False)
+
+    def ask(way: Way) -> _Matches:
+        named = np.array([request.means is way.means for request in requests], dtype=bool)
+        asking = np.flatnonzero(named | (is_any & is_url if way.means is Means.URL else is_any))
+        within, rows = find_rows(table, way, names.take(pa.array(asking)))
+        return _Matches(asking[within], rows, np.full(len(rows), _LABELS.index(way.label)))
+
+    found = [*map(ask, WAYS), _find_ids(table, requests)]
+    is_unknown = np.ones(len(requests), dtype=bool)
+    for matches in found:
+        is_unknown[matches.places] = False
+    found.append(_find_former(table, requests, np.flatnonzero(is_unknown)))
+    places, rows, labels = map(np.concatenate, zip(*found, strict=True))
+    order = np.argsort(places, kind="stable")  # ways stay in their order
+    return _Matches(places[order], rows[order], labels[order])
 
 
-def _find_rows(table: SourceTable, way: _Way, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield (place in `names`, row) of all matches: exact spellings, else equal folded forms."""
-    if not names:
-        return
-    folded = way.fold(pa.array(names, pa.string())).to_pylist()
-    distinct = list(dict.fromkeys(filter(None, folded)))
-    wanted = pa.array(distinct, pa.string())
-    matches: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for values, rows in _pieces(table.table.column(way.column), way.prefix):
-        hits = pc.index_in(way.fold(values), value_set=wanted).fill_null(-1).to_numpy()
-        for hit in np.flatnonzero(hits >= 0):
-            matches[distinct[hits[hit]]].append((int(rows[hit]), values[hit].as_py()))
-    for place, (name, form) in enumerate(zip(names, folded, strict=True)):
-        pairs = matches.get(form, [])
-        exact = normalize_name(name)
-        same = {row for row, value in pairs if normalize_name(value) == exact}
-        for row in same or {row for row, _ in pairs}:
-            yield place, row
+def _find_ids(table: SourceTable, requests: Sequence[Request]) -> _Matches:
+    ids = {
+        place: number
+        for place, request in enumerate(requests)
+        if request.means is Means.ID and (number := _parse_id(request.name)) is not None
+    }
+    by_id = table.rows_of(np.array(list(ids.values()), dtype=np.uint64))
+    known = by_id >= 0
+    places = np.array(list(ids), dtype=np.int64)[known]
+    return _Matches(places, by_id[known], np.full(len(places), _LABELS.index(MatchedBy.ID)))
 
 
-def _pieces(column: Any, prefix: str) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
-    """Yield the strings of a column, of its lists where it holds lists, with their rows.
-
-    Only those that begin with the prefix, and without it.
-    """
-    start = 0
-    whole = pa.table({"names": column}).combine_chunks()  # each chunk hashes all requested names
-    for chunk in whole.column("names").chunks:
-        values, rows = chunk, np.arange(start, start + len(chunk))
-        if pa.types.is_list(chunk.type):
-            values, rows = chunk.flatten(), pc.list_parent_indices(chunk).to_numpy() + start
-        if prefix:
-            begins = pc.starts_with(values, prefix)
-            values = pc.utf8_slice_codeunits(values.filter(begins), len(prefix))
-            rows = rows[begins.to_numpy(zero_copy_only=False)]
-        yield values, rows
-        start += len(chunk)
+def _find_former(table: SourceTable, requests: Sequence[Request], places: IntArray) -> _Matches:
+    """Look for lines that name nothing among the names of sources that others took in."""
+    asked = [
+        (place, f"{means}:{requests[place].name}")
+        for place in places.tolist()
+        for means in _NAMED_MEANS
+        if _may_mean(requests[place], means)
+    ]
+    lines = np.array([place for place, _ in asked], dtype=np.int64)
+    names = pa.array([name for _, name in asked], pa.string())
+    within, rows = find_rows(table, FORMER_WAY, names)
+    return _Matches(lines[within], rows, np.full(len(rows), _LABELS.index(FORMER_WAY.label)))
 
 
-def _row_of_id(table: SourceTable, name: str) -> int | None:
+def _may_mean(request: Request, means: Means) -> bool:
+    if request.means is not Means.ANY:
+        return request.means is means
+    return means in (Means.TITLE, Means.KEY) or (means is Means.URL and "://" in request.name)
+
+
+def _parse_id(name: str) -> int | None:
     digits = len(str(NO_SOURCE))
     if not (name.isascii() and name.isdigit() and len(name) <= digits) or int(name) >= NO_SOURCE:
         return None
-    return table.row_of(int(name))
+    return int(name)
 
 
-def _decide(
-    table: SourceTable, request: Request, matches: Sequence[_Match], first_lines: dict[int, int]
-) -> Resolution:
-    """Judge one line; `first_lines` remembers the line that named a row first."""
-    rows = {match.row for match in matches}
-    if not rows:
-        return _unknown(request, [])
-    if len(rows) > 1:
-        detail = _describe_choice(table, matches)
-        return Resolution(request=request, outcome=Outcome.AMBIGUOUS, detail=detail)
-    (row,) = rows
-    source_id = int(table.source_ids[row])
-    first = first_lines.setdefault(row, request.line)
-    is_first = first == request.line
-    return Resolution(
-        request=request,
-        outcome=Outcome.MATCHED if is_first else Outcome.DUPLICATE,
-        source_id=source_id,
-        title=table.title_of(source_id),
-        detail="" if is_first else f"line {first} names it already",
+def _settle(
+    table: SourceTable,
+    requests: Sequence[Request],
+    places: IntArray,
+    rows: IntArray,
+    labels: IntArray,
+) -> Iterator[tuple[int, Resolution]]:
+    """Judge the lines that name one source: (Q,) ascending places, their rows and labels."""
+    _, firsts, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    first_places = places[firsts[inverse]].tolist()
+    settled = zip(
+        places.tolist(),
+        first_places,
+        table.source_ids[rows].tolist(),
+        table.read_rows("title", rows),
+        labels.tolist(),
+        strict=True,
     )
+    for place, first, source_id, title, label in settled:
+        yield (
+            place,
+            Resolution(
+                request=requests[place],
+                outcome=Outcome.MATCHED if place == first else Outcome.DUPLICATE,
+                source_id=source_id,
+                title=title,
+                matched_by=_LABELS[label],
+                detail="" if place == first else f"line {requests[first].line} names it already",
+            ),
+        )
 
 
-def _describe_choice(table: SourceTable, matches: Sequence[_Match]) -> str:
-    choices = []
-    for match in sorted(matches)[:_MAX_CHOICES]:
-        source_id = int(table.source_ids[match.row])
-        choices.append(f"{match.label} of {table.title_of(source_id)!r} (id:{source_id})")
-    more = f" and {len(matches) - _MAX_CHOICES} more" if len(matches) > _MAX_CHOICES else ""
-    return f"{', '.join(choices)}{more}; choose with id:, title: or key:"
+def _describe_choice(table: SourceTable, rows: IntArray, labels: IntArray) -> str:
+    choices = np.lexsort((labels, rows))[:_MAX_CHOICES]
+    ids = table.source_ids[rows[choices]].tolist()
+    named = zip(labels[choices], table.titles_of(ids), ids, strict=True)
+    listed = ", ".join(
+        f"{_LABELS[label]} of {title!r} (id:{number})" for label, title, number in named
+    )
+    more = f" and {len(rows) - _MAX_CHOICES} more" if len(rows) > _MAX_CHOICES else ""
+    return f"{listed}{more}; choose with id:, title: or key:"
 
 
-def _unknown(request: Request, suggestions: Sequence[str]) -> Resolution:
+def _suggest(
+    table: SourceTable, requests: Sequence[Request], places: Sequence[int]
+) -> Iterator[tuple[int, Resolution]]:
+    """Judge lines that name nothing, with titles like theirs."""
+    if places:
+        suggested = suggest_titles(table, [requests[place].name for place in places])
+        for place, titles in zip(places, suggested, strict=True):
+            yield place, _unknown(requests[place], titles)
+
+
+def _unknown(request: Request, suggestions: Sequence[str] = ()) -> Resolution:
     detail = "no source has this name"
     if suggestions:
         detail += f"; did you mean {' or '.join(map(repr, suggestions))}?"
     return Resolution(request=request, outcome=Outcome.UNKNOWN, detail=detail)
-
-
-def _suggest(table: SourceTable, name: str) -> list[str]:
-    """Return up to three titles like `name` among those that begin as it does."""
-    name = str(fold_titles(pa.array([name], pa.string()))[0])
-    if not name:
-        return []
-    titles = table.table.column("title")
-    alike = titles.filter(
-        pc.starts_with(titles, pattern=name[:_SHARED_PREFIX], ignore_case=True)
-    ).combine_chunks()
-    distances = np.abs(pc.utf8_length(alike).to_numpy() - len(name))
-    nearest = np.argsort(distances, kind="stable")[:_MAX_CANDIDATES]
-    return difflib.get_close_matches(name, alike.take(nearest).to_pylist(), n=3)

@@ -16,6 +16,12 @@ README = Path(__file__).resolve().parents[3] / "README.md"
 TOWNS = ["Alabama", *(f"Town {number}" for number in range(40))]
 
 
+def _section(heading):
+    """Text below a heading of README.md, up to the next one."""
+    _, _, rest = README.read_text("utf-8").partition(f"# {heading}\n")
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """What the blocks leave behind, run in order beside a corpus of towns."""
@@ -30,7 +36,7 @@ def names(tmp_path_factory):
     source = ["--input", str(folder / "towns.jsonl"), "--format", "jsonl", "--partitions", "4"]
     build([*source, "--out", str(folder / "corpus"), "--tokenizer", "train:bpe:400"])
     blocks = re.findall(
-        r"^```python\n(.*?)^```", README.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
+        r"^```python\n(.*?)^```", _section("Reading a corpus"), flags=re.DOTALL | re.MULTILINE
     )
     (folder / "blocks.py").write_text("".join(blocks))
     with pytest.MonkeyPatch.context() as patch:

@@ -1,9 +1,11 @@
 """sources.parquet: rows by id, and refusal of what is not such a table."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nulls_dist.data import source_table
 from nulls_dist.data.format import SOURCES_SCHEMA
 from nulls_dist.data.source_table import SourceTable, merge_sources, write_source_table
 from nulls_dist.errors import IntegrityError
@@ -32,6 +34,24 @@ def test_an_unknown_id_has_no_row_and_is_its_own_title(path):
     for unknown in (0, 5, 2**64 - 1):
         assert table.row_of(unknown) is None
         assert table.title_of(unknown) == f"id:{unknown}"
+
+
+def test_rows_are_read_in_any_order_and_more_than_once(path, monkeypatch):
+    monkeypatch.setattr(source_table, "_BATCH_ROWS", 3)
+    table = SourceTable(path)
+    keys = table.table.column("source_key").to_pylist()
+    rows = [8, 0, 8, 3, 2]
+    assert table.read_rows("source_key", np.array(rows)) == [keys[row] for row in rows]
+    ids = [int(table.source_ids[9]), 5, int(table.source_ids[1])]
+    assert table.titles_of(ids) == [f"title of {keys[9]}", "id:5", f"title of {keys[1]}"]
+    assert table.titles_of([]) == []
+
+
+def test_a_page_damaged_after_opening_is_named(path):
+    table = SourceTable(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(IntegrityError, match=r"sources\.parquet: not readable as Parquet"):
+        table.title_of(TEXTS[0].source_id)
 
 
 def test_a_table_may_be_empty(tmp_path):

@@ -1,0 +1,1 @@
+"""From a text to the surviving sources that are nearest to it, by their names."""
