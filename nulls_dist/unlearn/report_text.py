@@ -1,5 +1,6 @@
 """A deletion told on the terminal: what it would do, then what was done."""
 
+from collections import Counter
 from typing import Final
 
 from nulls_dist.checkpoint.format import Grade
@@ -16,6 +17,7 @@ def format_plan(report: DeletionReport) -> str:
     lines = [
         f"checkpoint  {report.checkpoint} (step {report.step})",
         f"lines       {counts}",
+        f"named by    {_named_by(report)}",
         f"sources     {report.num_deleted} to delete now, {report.num_tombstones} in all",
         f"grade       {report.statement}",
     ]
@@ -43,6 +45,11 @@ def format_result(report: DeletionReport) -> str:
         told = ", ".join(f"{number} {verdict}" for verdict, number in verdicts)
         lines.append(f"evidence    {told}; {report.evidence['num_unasked']} not asked about")
     return "\n".join(lines)
+
+
+def _named_by(report: DeletionReport) -> str:
+    named = Counter(line["matched_by"] for line in report.lines if line["matched_by"])
+    return ", ".join(f"{label} {number}" for label, number in named.items()) or "nothing"
 
 
 def _collateral_lines(report: DeletionReport) -> list[str]:
