@@ -34,6 +34,9 @@ _FIRST_SEED: Final = 1 << 40
 _BITS: Final = {2: torch.int16, 4: torch.int32}
 _HEADER_LENGTH_BYTES: Final = 8
 
+BitArray = npt.NDArray[Any]
+"""Floating-point values as integers of their size."""
+
 
 def excision_seed(step: int) -> int:
     """Return the seed of every excision of a checkpoint taken at a step.
@@ -75,24 +78,34 @@ class Excision:
         """Number of excised sinks, over all layers."""
         return sum(map(len, self.rows))
 
-    def replace(self, piece: Piece) -> tuple[npt.NDArray[np.int64], Tensor]:
-        """Return which elements of a piece change, and to what.
+    def overwrite(self, piece: Piece, stored: BitArray) -> tuple[BitArray, int]:
+        """Return a piece with its excised elements replaced, and how many they are.
 
         Args:
             piece: may begin and end inside a row.
-
-        Returns:
-            (M,) ascending positions in the piece and (M,) values of its type.
+            stored: (piece.length,) its elements as integers.
         """
         width = self.model.hidden_size
-        rows = self.rows[piece.layer]
         first, end = piece.start // width, -(-(piece.start + piece.length) // width)
+        rows = self.rows[piece.layer]
         rows = rows[(rows >= first) & (rows < end)]
-        positions = (rows[:, None] * width + np.arange(width) - piece.start).ravel()
-        inside = (positions >= 0) & (positions < piece.length)
+        if not len(rows):
+            return stored, 0
+        whole = np.zeros((end - first, width), dtype=stored.dtype)  # rows are whole in this one
+        begin = piece.start - first * width
+        inside = whole.reshape(-1)[begin : begin + piece.length]
+        inside[:] = stored
+        whole[rows - first] = bits_of(self._values(piece, rows)).numpy()
+        begins = np.maximum(rows * width, piece.start)
+        ends = np.minimum((rows + 1) * width, piece.start + piece.length)
+        return inside, int((ends - begins).sum())
+
+    def _values(self, piece: Piece, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Return what excised rows become: (R, D) of the piece's type."""
+        width = self.model.hidden_size
         if piece.part == "down" or piece.kind not in (_WEIGHT, "master"):
-            return positions[inside], torch.zeros(int(inside.sum()), dtype=piece.dtype)
-        values = initial_rows(
+            return torch.zeros(len(rows), width, dtype=piece.dtype)
+        return initial_rows(
             seed=self.seed,
             name=sink_tensor(piece.layer, piece.part),
             rows=torch.from_numpy(rows + self.expert * self.model.num_sinks),
@@ -100,7 +113,6 @@ class Excision:
             std=self.model.sink_init_std,
             dtype=piece.dtype,
         )
-        return positions[inside], values.flatten()[torch.from_numpy(inside)]
 
 
 def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
@@ -153,12 +165,10 @@ def excise_file(source: TensorFile, target: Path, excision: Excision) -> None:
     shutil.copyfile(source.path, target)
     with target.open("r+b") as file:
         for piece in pieces_of(source, excision.model):
-            positions, values = excision.replace(piece)
-            if len(positions):
-                stored = _read_bits(file, piece)
-                stored[positions] = bits_of(values).numpy()
+            changed, num_changed = excision.overwrite(piece, _read_bits(file, piece))
+            if num_changed:
                 file.seek(piece.offset)
-                stored.tofile(file)
+                changed.tofile(file)
 
 
 def check_copy(source: TensorFile, target: TensorFile, excision: Excision) -> int:
@@ -176,15 +186,13 @@ def check_copy(source: TensorFile, target: TensorFile, excision: Excision) -> in
     num_checked = 0
     with source.path.open("rb") as before, target.path.open("rb") as after:
         for piece in pieces:
-            positions, values = excision.replace(piece)
-            expected = _read_bits(before, piece)
-            expected[positions] = bits_of(values).numpy()
+            expected, num_excised = excision.overwrite(piece, _read_bits(before, piece))
             if not np.array_equal(_read_bits(after, piece), expected):
                 raise IntegrityError(
                     f"{target.path}: {piece.name} differs from the input outside the excised rows, "
                     "or inside from what is recorded; disk or memory may be faulty"
                 )
-            num_checked += len(positions)
+            num_checked += num_excised
     return num_checked
 
 
@@ -200,19 +208,17 @@ def check_excised(file: TensorFile, excision: Excision) -> int:
     num_checked = 0
     with file.path.open("rb") as content:
         for piece in pieces_of(file, excision.model):
-            positions, expected = excision.replace(piece)
-            if not len(positions):
-                continue
-            stored = _read_bits(content, piece)[positions]
-            if not np.array_equal(stored, bits_of(expected).numpy()):
+            stored = _read_bits(content, piece)
+            expected, num_excised = excision.overwrite(piece, stored)
+            if not np.array_equal(stored, expected):
                 raise IntegrityError(
                     f"{file.path}: {piece.name} does not hold the recorded values in excised rows"
                 )
-            num_checked += len(positions)
+            num_checked += num_excised
     return num_checked
 
 
-def _read_bits(file: BinaryIO, piece: Piece) -> npt.NDArray[Any]:
+def _read_bits(file: BinaryIO, piece: Piece) -> BitArray:
     """Read a piece as integers, without mapping the file: mapped pages would count as memory."""
     file.seek(piece.offset)
     return np.fromfile(file, dtype=f"i{piece.dtype.itemsize}", count=piece.length)
