@@ -6,6 +6,7 @@ several revisions the last one counts. Everything else is skipped and counted by
 
 import bz2
 import contextlib
+import io
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ LICENCE: Final = "CC BY-SA 3.0"
 """Licence of Wikipedia's text before June 2023; later revisions are under version 4.0."""
 
 _BZ2_MAGIC: Final = b"BZh"
+_BZ2_BLOCK_BYTES: Final = 900_000
 _URL_SAFE: Final = "/:@!$*(),;'~"
 _FILE_ERRORS: Final = (OSError, EOFError, ValueError)
 MAX_ELEMENT_BYTES: Final = 64 << 20
@@ -88,8 +90,18 @@ class Dump:
         with self.path.open("rb") as file, contextlib.ExitStack() as unpacking:
             packed = file.read(len(_BZ2_MAGIC)) == _BZ2_MAGIC
             file.seek(0)
-            stream: IO[bytes] = unpacking.enter_context(bz2.open(file)) if packed else file
+            stream: IO[bytes] = unpacking.enter_context(unpack(file)) if packed else file
             yield from read_elements(stream, names, self.path, file.tell)
+
+
+def unpack(packed: IO[bytes]) -> IO[bytes]:
+    """Return the contents of bz2 streams, read ahead by a whole block.
+
+    A block lies scattered in memory. Unpacked piece by piece, with pages cleaned in between, it
+    would be fetched into the processor's cache again for every piece, which takes twice the time.
+    """
+    blocks: Any = bz2.BZ2File(packed)  # buffered streams stack, though the type of raw denies it
+    return io.BufferedReader(blocks, _BZ2_BLOCK_BYTES)
 
 
 def read_elements(
