@@ -65,7 +65,19 @@ def build_parser() -> argparse.ArgumentParser:
     memory = names.add_parser(
         "memory", help="the memory model against tensors held in a run on one process (a minute)"
     )
-    for each in (sinks, deletion, large, parity, resume, memory, *speed):
+    prep = names.add_parser(
+        "prep", help="a Wikipedia build: against its parts, by two processes, on larger dumps"
+    )
+    prep.add_argument(
+        "--input", type=Path, required=True, help="dump of a few MB whose pages are repeated"
+    )
+    prep.add_argument(
+        "--megabytes", type=positive_int, default=200, help="XML of the largest dump; default 200"
+    )
+    prep.add_argument(
+        "--work", type=Path, default=Path("bench-work"), help="directory for dumps and corpora"
+    )
+    for each in (sinks, deletion, large, parity, resume, memory, prep, *speed):
         each.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         each.add_argument("--out", type=Path, help="also write them to this JSON file")
     return parser
@@ -141,12 +153,23 @@ def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         result = bench_memory()
         return result, format_memory(result)
+    if args.name == "prep":
+        from data_prep.benchmark.report import bench_prep, format_prep
+
+        result = bench_prep(args.input, args.work, megabytes=args.megabytes)
+        return result | _describe(), format_prep(result)
     if args.name in ("train", "head", "loader"):
         return _measure_speed(args)
     from nulls_dist.benchmark.deletion import bench_deletion, format_deletion
 
     result = bench_deletion(args.work, range(args.seeds))
     return result, format_deletion(result)
+
+
+def _describe() -> dict[str, Any]:
+    from nulls_dist.benchmark.provenance import describe_measurement
+
+    return {"measured_on": describe_measurement()}
 
 
 def _measure_speed(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
