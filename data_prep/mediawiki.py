@@ -94,7 +94,7 @@ class Dump:
             yield from read_elements(stream, names, self.path, file.tell)
 
 
-def unpack(packed: IO[bytes]) -> IO[bytes]:
+def unpack(packed: IO[bytes] | io.RawIOBase) -> IO[bytes]:
     """Return the contents of bz2 streams, read ahead by a whole block.
 
     A block lies scattered in memory. Unpacked piece by piece, with pages cleaned in between, it

@@ -56,7 +56,7 @@ def test_parts_and_builds_of_it_are_measured(repeated: Path, tmp_path: Path) -> 
     out = tmp_path / "out"
     cost = measure_build(repeated, out, tokenizer="train:bpe:300", workers=2)
     assert verify_corpus(out).num_documents == 64
-    assert 0 < cost.cpu_s
+    assert cost.cpu_s > 0
     assert cost.peak_mib > 20
     parts = measure_parts(repeated, out / "tokenizer" / "spm.model")
     assert parts.keys() == {"bz2", "xml", "limits", "cleaning", "tokenising"}
@@ -68,7 +68,11 @@ def test_a_build_that_fails_is_an_error_with_its_log(tmp_path: Path) -> None:
         measure_build(tmp_path / "absent.xml", tmp_path / "out", tokenizer="train:bpe:300")
 
 
-def test_what_holds_no_pages_is_not_repeated(tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_text(HEAD)
-    with pytest.raises(InputError, match="no pages"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(HEAD.encode(), "no pages"), (bz2.compress(HEAD.encode())[:-5], "damaged")],
+)
+def test_what_holds_no_pages_is_not_repeated(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.xml").write_bytes(content)
+    with pytest.raises(InputError, match=message):
         read_pages(tmp_path / "a.xml")
