@@ -22,6 +22,7 @@ LICENCE: Final = "CC BY-SA 3.0"
 
 _BZ2_MAGIC: Final = b"BZh"
 _BZ2_BLOCK_BYTES: Final = 900_000
+_MAX_ID_DIGITS: Final = 19  # fits 64 bits
 _URL_SAFE: Final = "/:@!$*(),;'~"
 _FILE_ERRORS: Final = (OSError, EOFError, ValueError)
 MAX_ELEMENT_BYTES: Final = 64 << 20
@@ -68,7 +69,7 @@ class Dump:
     def _read_site(self) -> SiteInfo:
         for element in self._elements("siteinfo", "page"):
             if local_name(element) == "siteinfo":
-                return parse_site(element)
+                return parse_site(element, self.path)
             break
         return SiteInfo()
 
@@ -164,7 +165,7 @@ def read_page(page: ET.Element, site: SiteInfo, path: Path) -> Item:
     """Return what a <page> is.
 
     Raises:
-        InputError: it lacks a title or an id.
+        InputError: it lacks a title or an id, or its revision's id is no number.
     """
     title, key = _text(page, "title").strip(), _text(page, "id").strip()
     if not title or not key:
@@ -188,22 +189,42 @@ def read_page(page: ET.Element, site: SiteInfo, path: Path) -> Item:
         doc_index=0,
         title=title,
         text=text.text or "",
-        rev_id=int(_text(revision, "id") or 0),
+        rev_id=_read_revision_id(revision, title, path),
         timestamp=_text(revision, "timestamp"),
         url=site.base_url + url_title if site.base_url else "",
         licence=LICENCE,
     )
 
 
-def parse_site(element: ET.Element) -> SiteInfo:
-    """Return the contents of <siteinfo>."""
+def _read_revision_id(revision: ET.Element, title: str, path: Path) -> int:
+    text = _text(revision, "id").strip() or "0"
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_ID_DIGITS:
+        raise InputError(
+            f"{path}: page {title!r} has revision id {text[:80]!r}, not a whole number of at most "
+            f"{_MAX_ID_DIGITS} digits; the dump is damaged: download it again"
+        )
+    return int(text)
+
+
+def parse_site(element: ET.Element, path: Path) -> SiteInfo:
+    """Return the contents of <siteinfo>.
+
+    Raises:
+        InputError: a namespace has no number.
+    """
     base = _text(element, "base")
     names = _child(element, "namespaces")
     entries = () if names is None else names
+    try:
+        namespaces = {int(entry.get("key", "0")): entry.text for entry in entries if entry.text}
+    except ValueError as error:
+        raise InputError(
+            f"{path}: a <namespace> has no number as key ({error}); download the dump again"
+        ) from error
     return SiteInfo(
         dbname=_text(element, "dbname"),
         base_url=base[: base.rfind("/") + 1],
-        namespaces={int(entry.get("key", "0")): entry.text for entry in entries if entry.text},
+        namespaces=namespaces,
     )
 
 

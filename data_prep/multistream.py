@@ -59,7 +59,7 @@ class StreamRange:
             stream = self._open(file)
             for element in read_elements(stream, ("siteinfo", "page"), self.path, file.tell):
                 if local_name(element) == "siteinfo":
-                    site = parse_site(element)
+                    site = parse_site(element, self.path)
                     continue
                 num_pages += 1
                 yield read_page(element, site, self.path)

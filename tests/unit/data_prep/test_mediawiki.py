@@ -138,8 +138,17 @@ def test_redirect_is_an_alias_whatever_its_text_says(tmp_path: Path) -> None:
         (lambda good: b"<!doctype html><p>404<br>", "line 1"),
         (lambda good: dump().encode(), "no article"),
         (lambda good: good.replace(b"<id>1</id>", b""), "lacks a title or an id"),
+        (lambda good: good.replace(b"<title>A</title>", b""), "lacks a title or an id"),
+        (lambda good: good.replace(b"Some text", b"Some\0text"), "line 3"),
+        (lambda good: good.replace(b"<id>11</id>", b"<id>x</id>"), "revision id 'x'"),
+        (lambda good: good.replace(b"<id>11</id>", b"<id>-1</id>"), "revision id '-1'"),
+        (lambda good: good.replace(b">11<", b">%d<" % 10**20), "revision id '1000"),
+        (lambda good: good.replace(b'key="6"', b'key="six"'), "a <namespace> has no number"),
     ],
-    ids=["cut", "flipped", "cut-xml", "bad-xml", "empty", "html", "html5", "no-page", "no-id"],
+    ids=[
+        *("cut", "flipped", "cut-xml", "bad-xml", "empty", "html", "html5", "no-page", "no-id"),
+        *("no-title", "nul", "revision", "negative", "too-large", "namespace"),
+    ],
 )
 def test_damage_is_an_error_that_names_file_and_place(tmp_path: Path, damage, place: str) -> None:
     path = write(tmp_path, damage(dump(page("A", 1)).encode()))
