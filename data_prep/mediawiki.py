@@ -25,8 +25,10 @@ _BZ2_BLOCK_BYTES: Final = 900_000
 _MAX_ID_DIGITS: Final = 19  # fits 64 bits
 _URL_SAFE: Final = "/:@!$*(),;'~"
 _FILE_ERRORS: Final = (OSError, EOFError, ValueError)
-MAX_ELEMENT_BYTES: Final = 64 << 20
-"""Longest revision of a page; MediaWiki's own limit is 2 MB of text."""
+MAX_ELEMENT_BYTES: Final = 16 << 20
+"""Longest revision of a page; MediaWiki's own limit is 2 MB of text, before it is escaped."""
+MAX_INNER_ELEMENTS: Final = 100_000
+"""Most elements inside one revision, which has about twelve."""
 
 
 class Readable(Protocol):
@@ -237,13 +239,16 @@ def _children(stream: _Bounded, names: tuple[str, ...], path: Path) -> Iterator[
             f"{path}: its root element is <{local_name(root)}>, not <mediawiki>; give an XML dump "
             "(pages-articles.xml.bz2)"
         )
-    depth = 1
+    depth, num_inner = 1, 0
     earlier: ET.Element | None = None
     for event, element in events:
         depth += 1 if event == "start" else -1
         if event == "start" or depth > 2:
+            num_inner += event == "start"
+            if num_inner > MAX_INNER_ELEMENTS:
+                raise ValueError(f"more than {MAX_INNER_ELEMENTS} elements in one")
             continue
-        stream.num_bytes = 0
+        stream.num_bytes = num_inner = 0
         if depth == 1:
             if local_name(element) in names:
                 yield element

@@ -175,6 +175,24 @@ def test_a_bomb_ends_the_reading_before_it_fills_the_memory(
         list(Dump(write(tmp_path, bz2.compress(bomb.encode()))).items())
 
 
+@pytest.mark.parametrize(
+    ("bomb", "limit"),
+    [
+        (b"a" * 40_000_000, "bytes in one element"),
+        (b"<a/>" * 200_000, "elements in one"),
+        (b"<a>" * 200_000, "elements in one"),
+        pytest.param(b"<a " + b"a" * 17_000_000, "bytes in one element", marks=pytest.mark.slow),
+    ],
+    ids=["text", "elements", "depth", "tag"],
+)
+def test_a_bomb_of_real_size_ends_soon(tmp_path: Path, bomb: bytes, limit: str) -> None:
+    before, after = dump(page("A", 1)).encode().split(b"</revision>")
+    path = write(tmp_path, bz2.compress(before + bomb + after))
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InputError, match=f"more than [0-9]+ {limit}"):
+        list(Dump(path).items())
+
+
 def test_entities_do_not_multiply(tmp_path: Path) -> None:
     entities = "".join(
         f'<!ENTITY e{number} "{f"&e{number - 1};" * 10}">' for number in range(1, 12)
