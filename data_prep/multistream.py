@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import IO, Final
 
 from data_prep.documents import Item
-from data_prep.mediawiki import SiteInfo, local_name, parse_site, read_elements, read_page
+from data_prep.mediawiki import (
+    SiteInfo,
+    local_name,
+    parse_site,
+    read_elements,
+    read_page,
+    unpack,
+)
 from nulls_dist.errors import InputError
 
 MIN_PART_BYTES: Final = 256 << 10
@@ -52,7 +59,7 @@ class StreamRange:
             stream = self._open(file)
             for element in read_elements(stream, ("siteinfo", "page"), self.path, file.tell):
                 if local_name(element) == "siteinfo":
-                    site = parse_site(element)
+                    site = parse_site(element, self.path)
                     continue
                 num_pages += 1
                 yield read_page(element, site, self.path)
@@ -65,8 +72,8 @@ class StreamRange:
 
     def _open(self, file: IO[bytes]) -> "_Chain":
         parts: list[IO[bytes]] = [
-            bz2.BZ2File(_Section(file, 0, self.head_end)),
-            bz2.BZ2File(_Section(file, self.begin, self.end)),
+            unpack(_Section(file, 0, self.head_end)),
+            unpack(_Section(file, self.begin, self.end)),
         ]
         if self.end is not None:
             parts.append(io.BytesIO(_END))

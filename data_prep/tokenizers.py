@@ -18,8 +18,9 @@ from nulls_dist.data.tokenizer import (
 )
 from nulls_dist.errors import ConfigError
 
-MAX_TRAINING_BYTES: Final = 256 << 20
-"""Text that a tokenizer is trained on; more adds memory and time, but no better merges."""
+MAX_TRAINING_BYTES: Final = 128 << 20
+"""Text that a tokenizer is trained on, which takes three to four times as much memory; more adds
+memory and time, but no better merges."""
 
 
 def trained_vocab_size(choice: str) -> int | None:

@@ -19,10 +19,12 @@ MAX_REREAD: Final = 5_000_000
 """Most characters between markup that is never closed and the end of the page, added up."""
 
 _MARK: Final = re.compile(
-    r"<!--|<(/?)([a-z][a-z0-9]*)(?=[\s/>])[^<>{}\[\]]*(>?)|>"
-    r"|\{\{|\}\}|\[\[|\]\]|^[ :]*\{\||^ *\|\}(?!\}(?!\}))|\[(?=//|[a-z+]{2,12}:)|\]",
-    re.I | re.M,
+    r"<!--|<(/?)([a-zA-Z][a-zA-Z0-9]*)(?=[\s/>])"
+    r"[^<>{}\[\]\n]*+(?:\n(?!\{\|)[^<>{}\[\]\n]*+)*+(>?)|>"
+    r"|\{\{|\}\}|\[\[|\]\]|\n[ :]*\{\||\n *\|\}(?!\}(?!\}))|\[(?=//|[a-zA-Z+]{2,12}:)|\]"
 )
+"""Every alternative begins with a certain character, which the search can look for: with "^" for
+the beginning of a line, and with letters of either case, it takes three times as long."""
 _CLOSED: Final = {"}}": "{{", "]]": "[[", "|}": "{|", "]": "[", ">": "<"}
 _NESTING: Final = ("{{", "[[", "{|")
 _NEVER_CLOSED: Final = ""
@@ -46,20 +48,24 @@ def find_excess(markup: str) -> str | None:
         return f"more than {MAX_MARKUP_BYTES} bytes of markup"
     if sum(map(markup.count, "*#:;|!")) > MAX_LIST_AND_TABLE_MARKS:
         return f"more than {MAX_LIST_AND_TABLE_MARKS} marks of lists and tables"
+    markup = f"\n{markup}"  # the first line begins like any other
     pending: list[tuple[str, int]] = []
     num_pending: Counter[str] = Counter()
-    num_reread = 0
+    depth = num_reread = 0
     for opened, closes, place in _read_marks(markup):
         if not closes:
             pending.append((opened, place))
             num_pending[opened] += 1
-            if opened in _NESTING and sum(num_pending[kind] for kind in _NESTING) > MAX_DEPTH:
+            depth += opened in _NESTING
+            if depth > MAX_DEPTH:
                 return f"templates, links and tables nested deeper than {MAX_DEPTH}"
         elif num_pending[opened]:
             while (last := pending.pop())[0] != opened:
                 num_pending[last[0]] -= 1
+                depth -= last[0] in _NESTING
                 num_reread += len(markup) - last[1]
             num_pending[opened] -= 1
+            depth -= opened in _NESTING
     num_reread += sum(len(markup) - place for _, place in pending)
     if num_reread > MAX_REREAD:
         return f"markup never closed, {MAX_REREAD} characters or more after it in all"
@@ -75,7 +81,7 @@ def _read_marks(markup: str) -> Iterator[tuple[str, bool, int]]:
         if place < end_of_opaque:
             continue
         if text[0] != "<":
-            text = text.strip(" :")
+            text = text.strip("\n :")
             yield _CLOSED.get(text, text), text in _CLOSED, place
             continue
         name = mark[2].lower() if mark[2] else "!--"

@@ -1,8 +1,10 @@
 """What a corpus holds, read back through its manifest, its source table and its tokenizer."""
 
+import json
 from pathlib import Path
 
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.data.format import MANIFEST_FILE, checksum_of
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.durable import sha256_file
@@ -32,3 +34,10 @@ def digests(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): sha256_file(path) for path in root.rglob("*") if path.is_file()
     }
+
+
+def edit_manifest(root: Path, **changes: object) -> None:
+    """Change fields of a manifest whose checksum stays right, as a wrong program would."""
+    path = root / MANIFEST_FILE
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(content | {"checksum": checksum_of(content)}))

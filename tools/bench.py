@@ -145,7 +145,7 @@ _BENCHMARKS: Final = (
     ),
     Benchmark(
         name="cleaner",
-        module="data_prep.cleaner_benchmark",
+        module="data_prep.benchmark.cleaner",
         help="the cleaner of wiki markup against three others: quality and speed",
         options=(
             _INPUT,
@@ -155,6 +155,16 @@ _BENCHMARKS: Final = (
                 settings={"type": positive_int, "help": "first articles only; default: all"},
             ),
             _number("--rounds", 3),
+        ),
+    ),
+    Benchmark(
+        name="prep",
+        module="data_prep.benchmark.report",
+        help="a Wikipedia build: against its parts, by two processes, on larger dumps",
+        options=(
+            _INPUT,
+            _number("--megabytes", 200, note="XML of the largest dump, made of --input's pages; "),
+            _work("bench-work", "directory for dumps and corpora"),
         ),
     ),
     Benchmark(

@@ -21,7 +21,7 @@ from nulls_dist.data.format import (
     partition_of,
     read_manifest,
 )
-from nulls_dist.durable import FileRecord, find_file
+from nulls_dist.durable import FileRecord, check_file, find_file
 from nulls_dist.errors import IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, buckets_of
 
@@ -70,6 +70,19 @@ class Corpus:
                 f"{root}: {row} documents with {self.lengths.sum()} tokens, but the manifest says "
                 f"{self.manifest.num_documents} with {self.manifest.num_tokens}; build again"
             )
+
+    def check_contents(self, *, part: int = 0, num_parts: int = 1) -> None:
+        """Compare files with their checksums in the manifest; reads them whole.
+
+        Args:
+            part: which of the files: every `num_parts`-th from this one on.
+            num_parts: among how many processes the files are divided.
+
+        Raises:
+            IntegrityError: a file differs.
+        """
+        for record in self.manifest.files[part::num_parts]:
+            check_file(self.root, record)
 
     def _open_partition(self, name: str, records: dict[str, FileRecord]) -> list[pa.RecordBatch]:
         record = records.get(name)

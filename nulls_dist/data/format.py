@@ -1,6 +1,6 @@
 """The corpus on disk: the contract between data preparation and everything that reads.
 
-    manifest.json              written last; names, versions, counts, a checksum per file
+    manifest.json              written last; names, versions, counts, checksums of all files
     partitions/part-00000.arrow   Arrow IPC file format, uncompressed; one row = one document
     sources.parquet            one row = one source, sorted by source_id
     tokenizer/                 tokenizer.json (Hugging Face) or spm.model (SentencePiece)
@@ -32,6 +32,8 @@ DUPLICATES_FILE: Final = "duplicates.parquet"
 TOKENIZER_DIR: Final = "tokenizer"
 PARTITIONS_DIR: Final = "partitions"
 MAX_UINT16_VOCAB: Final = 1 << 16
+
+_CHECKSUM: Final = "checksum"
 
 TokenType = Literal["uint16", "uint32"]
 _Record = TypeVar("_Record")
@@ -120,8 +122,9 @@ class CorpusManifest:
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest as JSON-ready values."""
-        return asdict(self)
+        """Return the manifest as JSON-ready values, its own checksum among them."""
+        content = asdict(self)
+        return content | {_CHECKSUM: checksum_of(content)}
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -139,6 +142,12 @@ class CorpusManifest:
         }
 
 
+def checksum_of(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of a manifest's values, the checksum itself left out, as sorted JSON."""
+    rest = {name: value for name, value in content.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def fingerprint_sha256(fingerprint: Mapping[str, Any]) -> str:
     """Return the checksum of a corpus's fingerprint, for records that need not spell it out."""
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
@@ -149,7 +158,7 @@ def read_manifest(root: Path) -> CorpusManifest:
 
     Raises:
         InputError: `root` is not a corpus.
-        IntegrityError: the manifest is damaged or of an unknown version.
+        IntegrityError: the manifest is damaged or changed, or of an unknown version.
     """
     path = root / MANIFEST_FILE
     if not path.is_file():
@@ -157,10 +166,12 @@ def read_manifest(root: Path) -> CorpusManifest:
             f"{root} is not a corpus: {MANIFEST_FILE} is missing; build one with "
             "python -m data_prep.build"
         )
-    names = {entry.name for entry in fields(CorpusManifest)}
+    names = {*(entry.name for entry in fields(CorpusManifest)), _CHECKSUM}
     content = read_versioned_json(path, version=FORMAT_VERSION, names=names)
     if content["router_version"] != ROUTER_VERSION:
         raise IntegrityError(f"{path}: router_version must be {ROUTER_VERSION}; build again")
+    if content.pop(_CHECKSUM) != checksum_of(content):
+        raise IntegrityError(f"{path}: contents differ from the checksum in it; build again")
     try:
         content["tokenizer"] = _build(TokenizerRecord, content["tokenizer"])
         content["files"] = tuple(_build(FileRecord, record) for record in content["files"])

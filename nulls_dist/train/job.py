@@ -15,7 +15,7 @@ from nulls_dist.config.deepspeed import settle_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import ReportConfig, RunConfig
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.errors import ConfigError, LockedError, TemporaryError
+from nulls_dist.errors import ConfigError, IntegrityError, LockedError, TemporaryError
 from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.quiet import quiet_libraries
@@ -49,6 +49,7 @@ def train_job(
         stop: set by a signal.
 
     Raises:
+        IntegrityError: a file of the corpus or of the checkpoint is damaged.
         TemporaryError: the run was asked to stop; it saved and can continue.
     """
     topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
@@ -63,6 +64,7 @@ def train_job(
         if launch.rank == 0:
             stack.enter_context(_locked(run_dir))
         stack.enter_context(process_group(launch, accelerator))
+        _check_contents(corpus, launch)
         checkpoint = _agree_on(found)
         groups = stack.enter_context(model_parallel(topology))
         # Megatron and DeepSpeed are imported after the accelerator is chosen.
@@ -128,6 +130,24 @@ def find_checkpoint(run_dir: Path, resume: str) -> Path | None:
             "--resume auto"
         )
     return None if resume == "none" else Path(resume)
+
+
+def _check_contents(corpus: Corpus, launch: LaunchedProcess) -> None:
+    """Compare all files of the corpus with their checksums, the ranks sharing the work.
+
+    Raises:
+        IntegrityError: on every rank, the first damage that any of them found.
+    """
+    damage: str | None = None
+    try:
+        corpus.check_contents(part=launch.rank, num_parts=launch.world_size)
+    except IntegrityError as error:
+        damage = str(error)
+    damages: list[str | None] = [None] * launch.world_size
+    dist.all_gather_object(damages, damage)
+    for message in damages:
+        if message is not None:
+            raise IntegrityError(message)
 
 
 def _agree_on(found: Path | None) -> Checkpoint | None:

@@ -15,10 +15,12 @@ from nulls_dist.checkpoint.store import Checkpoint, step_directory
 from nulls_dist.cli import run_command
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.exposure_log import SCHEMA, exposure_log, read_exposure_log
+from nulls_dist.data.format import read_manifest
 from nulls_dist.errors import NullsError
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.pretrain import main as pretrain
 from nulls_dist.unlearn.plan import open_sources
+from tests.corpus_contents import edit_manifest
 from tests.exposure_proof import Span, check, check_epochs, read_ledger
 from tests.launch import pretrain_arguments, start, torchrun_environment
 from tools import check_exposure, strip_sources, trace_source
@@ -315,9 +317,7 @@ def test_an_unknown_source_ends_with_4_and_another_corpus_with_3(
     assert (unknown["outcome"], unknown["steps"]) == ("unknown", [])
     other = tmp_path / "other"
     shutil.copytree(corpus, other)
-    manifest = json.loads((other / "manifest.json").read_text())
-    manifest["router_seed"] += 1
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    edit_manifest(other, router_seed=read_manifest(other).router_seed + 1)
     assert run_command(trace_source.main, [root, str(other), "x"]) == BAD_INPUT
     assert "is not the build of the corpus" in capsys.readouterr().err
 

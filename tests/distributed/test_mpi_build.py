@@ -144,26 +144,37 @@ def test_an_error_of_any_rank_ends_the_job_with_its_code(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_job_continues_and_ends_with_the_same_bytes(
+@pytest.mark.timeout(900)
+def test_jobs_killed_at_several_moments_continue_and_end_with_the_same_bytes(
     test_data: Path, tmp_path: Path
 ) -> None:
     size = ("--tokenizer", "train:bpe:2000")
     main([*command("wikipedia", test_data / DUMP, tmp_path / "serial", *size), "--workers", "1"])
-    words = command("wikipedia", test_data / DUMP, tmp_path / "out", *size)
-    spool = tmp_path / ".out.partial" / "work" / "spool"
-    job = start(tmp_path, [words])
+    expected = digests(tmp_path / "serial")
+    for num_steps in (1, 2, 5, 7, 9):
+        folder = tmp_path / str(num_steps)
+        folder.mkdir()
+        words = command("wikipedia", test_data / DUMP, folder / "out", *size)
+        kill_after(num_steps, folder, words)
+        assert not (folder / "out").exists()
+        code, output = run(folder, [words])
+        assert code == 0, output
+        assert "continuing" in output
+        assert digests(folder / "out") == expected
+
+
+def kill_after(num_steps: int, folder: Path, words: list[str]) -> None:
+    """Kill all processes of a job soon after its ranks have done a number of steps."""
+    work = folder / ".out.partial" / "work"
+    job = start(folder, [words])
     deadline = time.monotonic() + 100
-    while len(list(spool.glob("*[0-9].json"))) < 2:
+    while len(list(work.glob("*/*[0-9].json"))) < num_steps:
+        assert job.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.01)
     for process_id in [*descendants(job.pid), job.pid]:
         os.kill(process_id, signal.SIGKILL)
     job.communicate()
-    assert not (tmp_path / "out").exists()
-    code, output = run(tmp_path, [words])
-    assert code == 0, output
-    assert "continuing" in output
-    assert digests(tmp_path / "out") == digests(tmp_path / "serial")
 
 
 def descendants(process_id: int) -> list[int]:

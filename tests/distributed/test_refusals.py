@@ -126,6 +126,53 @@ def test_a_damaged_checkpoint_does_not_train(
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+def cut(file: str) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        (root / file).write_bytes((root / file).read_bytes()[:-9])
+
+    return damage
+
+
+CORPUS_FILES = (
+    "manifest.json",
+    "partitions/part-00001.arrow",
+    "sources.parquet",
+    "tokenizer/spm.model",
+)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut])
+@pytest.mark.parametrize("file", CORPUS_FILES)
+def test_a_damaged_corpus_does_not_train_and_the_file_is_named(
+    damage: Callable[[str], Callable[[Path], None]],
+    file: str,
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(corpus, damaged)
+    damage(file)(damaged)
+    arguments = pretrain_arguments(damaged, tmp_path / "run", settings)
+    assert run_command(pretrain, arguments) == INTEGRITY
+    assert str(damaged / file) in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_damage_that_one_rank_finds_ends_all_of_them(
+    corpus: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(corpus, damaged)
+    flip_a_bit("sources.parquet")(damaged)
+    arguments = pretrain_arguments(damaged, tmp_path / "run", settings)
+    job = start(arguments, num_processes=2, launcher=torchrun_environment)
+    said = job.wait(expected=INTEGRITY)
+    assert said.count("error: ") == 2
+    assert "sources.parquet: contents differ from the checksum" in said
+
+
 def test_a_run_that_diverges_fails_and_saves_no_weights_that_are_not_finite(
     corpus: Path,
     settings: dict[str, object],

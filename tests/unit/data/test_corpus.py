@@ -13,6 +13,7 @@ from nulls_dist.durable import record_file
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS
 from nulls_dist.sources import source_id_of
+from tests.corpus_contents import edit_manifest
 from tests.corpus_factory import CORPUS, ROUTER_SEED, counted_texts, write_corpus, write_partition
 
 TEXTS = counted_texts(30)
@@ -26,11 +27,6 @@ def corpus(tmp_path_factory):
 @pytest.fixture
 def root(tmp_path):
     return write_corpus(tmp_path / "corpus", TEXTS)
-
-
-def edit_manifest(root, **changes):
-    path = root / MANIFEST_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def record_again(root, name):

@@ -1,6 +1,7 @@
 """The corpus manifest and layout: versions, types and names are checked on read."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -16,17 +17,13 @@ from nulls_dist.data.format import (
 )
 from nulls_dist.errors import IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS
+from tests.corpus_contents import edit_manifest
 from tests.corpus_factory import counted_texts, write_corpus
 
 
 @pytest.fixture
 def root(tmp_path):
     return write_corpus(tmp_path / "corpus", counted_texts(3), num_partitions=2)
-
-
-def edit(root, **changes):
-    path = root / MANIFEST_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_a_manifest_survives_the_disk(root):
@@ -43,10 +40,10 @@ def test_the_fingerprint_changes_with_the_documents_but_not_with_the_source_tabl
     content = json.loads((root / MANIFEST_FILE).read_text())
     files = {entry["path"]: entry for entry in content["files"]}
     files[SOURCES_FILE]["sha256"] = "1" * 64
-    edit(root, files=list(files.values()))
+    edit_manifest(root, files=list(files.values()))
     assert read_manifest(root).fingerprint == before
     files[partition_file(0)]["sha256"] = "1" * 64
-    edit(root, files=list(files.values()))
+    edit_manifest(root, files=list(files.values()))
     assert read_manifest(root).fingerprint != before
 
 
@@ -72,14 +69,14 @@ def test_the_fingerprint_changes_with_the_documents_but_not_with_the_source_tabl
     ],
 )
 def test_a_manifest_of_another_version_or_type_is_refused_by_file_and_field(root, field, value):
-    edit(root, **{field: value})
+    edit_manifest(root, **{field: value})
     with pytest.raises(IntegrityError) as caught:
         read_manifest(root)
     assert str(root / MANIFEST_FILE) in str(caught.value)
 
 
 def test_a_type_that_differs_is_named_with_its_field(root):
-    edit(root, num_partitions="2")
+    edit_manifest(root, num_partitions="2")
     with pytest.raises(IntegrityError, match=r"num_partitions \('2'\) is not of type"):
         read_manifest(root)
 
@@ -90,6 +87,19 @@ def test_a_manifest_without_a_field_is_refused(root):
     (root / MANIFEST_FILE).write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match="cleaner"):
         read_manifest(root)
+
+
+def test_no_changed_character_of_a_manifest_is_overlooked(root):
+    path = root / MANIFEST_FILE
+    whole, before = path.read_bytes(), read_manifest(root)
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        if whole[place : place + 1].isspace():
+            continue
+        with pytest.raises(IntegrityError, match=re.escape(str(path))):
+            read_manifest(root)
+    path.write_bytes(whole)
+    assert read_manifest(root) == before
 
 
 @given(st.sampled_from([1, 2, 16, 64, 4096]), st.integers(0, NUM_BUCKETS - 1))

@@ -1,6 +1,7 @@
 """Building a corpus through the command line."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,26 @@ def test_damaged_dump_leaves_no_corpus(dump: Path, tmp_path: Path) -> None:
     dump.write_bytes(dump.read_bytes()[:-40])
     assert run_command(main, wikipedia(dump, tmp_path / "out", "--workers", "2")) == 3
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("<id>12</id>", "<id>13</id>"), "source key '13' occurs twice"),
+        (lambda text: text.replace("<ns>0</ns>", "<ns>4</ns>"), "holds no article"),
+        (lambda text: re.sub("<text>[^<]*", "<text>{{box}}", text), "holds no document"),
+        (lambda text: "<html><body>503</body></html>", "<html>, not <mediawiki>"),
+        (lambda text: "", "invalid XML"),
+    ],
+    ids=["duplicate", "no article", "no text", "html", "empty"],
+)
+def test_a_dump_that_makes_no_corpus_is_an_error_and_leaves_nothing(
+    dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change, message: str
+) -> None:
+    dump.write_text(change(dump.read_text()))
+    assert run_command(main, wikipedia(dump, tmp_path / "out")) == 3
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [dump]
 
 
 def fail_on_even(document: Document) -> Document:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.cleaner_quality import (
+from data_prep.benchmark.cleaner_quality import (
     EMPTY_PARENTHESES,
     RESIDUE,
     count_kept,

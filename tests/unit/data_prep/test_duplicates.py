@@ -23,7 +23,7 @@ from nulls_dist.source_list import parse_request
 from nulls_dist.sources import source_id_of
 from nulls_dist.unlearn.lookup import look_up
 from nulls_dist.unlearn.resolve import Outcome, resolve_requests
-from tests.corpus_contents import digests, read_source_rows, read_texts
+from tests.corpus_contents import digests, edit_manifest, read_source_rows, read_texts
 from tools import lookup_source
 
 WORDS = [f"{first}{second}" for first in "kstnmrlg" for second in ("ar", "el", "ino", "ou", "ymb")]
@@ -350,7 +350,7 @@ def test_verify_finds_a_changed_pair_although_the_checksum_agrees(
     for record in manifest["files"]:
         if record["path"] == "duplicates.parquet":
             record |= {"sha256": sha256_file(path), "num_bytes": path.stat().st_size}
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    edit_manifest(root, files=manifest["files"])
     with pytest.raises(IntegrityError, match=r"duplicates\.parquet"):
         verify_corpus(root)
 

@@ -138,8 +138,17 @@ def test_redirect_is_an_alias_whatever_its_text_says(tmp_path: Path) -> None:
         (lambda good: b"<!doctype html><p>404<br>", "line 1"),
         (lambda good: dump().encode(), "no article"),
         (lambda good: good.replace(b"<id>1</id>", b""), "lacks a title or an id"),
+        (lambda good: good.replace(b"<title>A</title>", b""), "lacks a title or an id"),
+        (lambda good: good.replace(b"Some text", b"Some\0text"), "line 3"),
+        (lambda good: good.replace(b"<id>11</id>", b"<id>x</id>"), "revision id 'x'"),
+        (lambda good: good.replace(b"<id>11</id>", b"<id>-1</id>"), "revision id '-1'"),
+        (lambda good: good.replace(b">11<", b">%d<" % 10**20), "revision id '1000"),
+        (lambda good: good.replace(b'key="6"', b'key="six"'), "a <namespace> has no number"),
     ],
-    ids=["cut", "flipped", "cut-xml", "bad-xml", "empty", "html", "html5", "no-page", "no-id"],
+    ids=[
+        *("cut", "flipped", "cut-xml", "bad-xml", "empty", "html", "html5", "no-page", "no-id"),
+        *("no-title", "nul", "revision", "negative", "too-large", "namespace"),
+    ],
 )
 def test_damage_is_an_error_that_names_file_and_place(tmp_path: Path, damage, place: str) -> None:
     path = write(tmp_path, damage(dump(page("A", 1)).encode()))
@@ -164,6 +173,24 @@ def test_a_bomb_ends_the_reading_before_it_fills_the_memory(
     monkeypatch.setattr(data_prep.mediawiki, "MAX_ELEMENT_BYTES", 4000)
     with pytest.raises(InputError, match="more than 4000 bytes in one element"):
         list(Dump(write(tmp_path, bz2.compress(bomb.encode()))).items())
+
+
+@pytest.mark.parametrize(
+    ("bomb", "limit"),
+    [
+        (b"a" * 40_000_000, "bytes in one element"),
+        (b"<a/>" * 200_000, "elements in one"),
+        (b"<a>" * 200_000, "elements in one"),
+        pytest.param(b"<a " + b"a" * 17_000_000, "bytes in one element", marks=pytest.mark.slow),
+    ],
+    ids=["text", "elements", "depth", "tag"],
+)
+def test_a_bomb_of_real_size_ends_soon(tmp_path: Path, bomb: bytes, limit: str) -> None:
+    before, after = dump(page("A", 1)).encode().split(b"</revision>")
+    path = write(tmp_path, bz2.compress(before + bomb + after))
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InputError, match=f"more than [0-9]+ {limit}"):
+        list(Dump(path).items())
 
 
 def test_entities_do_not_multiply(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from nulls_dist.cli import run_command
 from nulls_dist.data.format import document_schema
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import IntegrityError
+from tests.corpus_contents import edit_manifest
 
 FILES = (
     "partitions/part-00001.arrow",
@@ -44,7 +45,7 @@ def test_sound_corpus_passes(sound: Path, capsys: pytest.CaptureFixture[str]) ->
     assert verify_corpus(sound).num_documents == 40
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 def test_one_flipped_bit_is_found(
     corpus: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,11 +73,6 @@ def test_missing_file_is_found(corpus: Path, name: str) -> None:
 
 def test_directory_that_is_no_corpus_is_bad_input(tmp_path: Path) -> None:
     assert run_command(main, [str(tmp_path)]) == 3
-
-
-def edit_manifest(root: Path, **changes: object) -> None:
-    path = root / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.mark.parametrize(

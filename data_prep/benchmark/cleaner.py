@@ -11,7 +11,7 @@ from typing import Any, Final
 import mwparserfromhell
 from tqdm import tqdm
 
-from data_prep.cleaner_quality import (
+from data_prep.benchmark.cleaner_quality import (
     EMPTY_PARENTHESES,
     count_kept,
     count_residue,

@@ -1,0 +1,1 @@
+"""How fast data preparation is, and that neither time nor memory grow faster than the input."""
