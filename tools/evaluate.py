@@ -62,7 +62,7 @@ def build_parser() -> ArgumentParser:
         type=positive_int,
         default=1000,
         metavar="N",
-        help="at most how many documents, always the same (default 1000)",
+        help="at most how many documents of either group, always the same (default 1000)",
     )
     facts = kinds.add_parser(
         "facts",
@@ -158,7 +158,7 @@ def _measure_loss(args: Namespace) -> _Result:
     with open_subject(args.model) as subject:
         subject.check_tokens(corpus)
         lacking = subject.lacking(corpus).tolist()
-        for title, members, states in _groups(subject, corpus.source_ids, args.state):
+        for group, members, states in _groups(subject, corpus.source_ids, args.state):
             documents = choose_documents(corpus, members, args.documents)
             if not documents:
                 continue
@@ -170,8 +170,8 @@ def _measure_loss(args: Namespace) -> _Result:
                 {state: donors(state, corpus, asked, deleted=lacking) for state in states},
                 context_length=subject.context_length,
             )
-            result[title] = asdict(losses) | {"perplexity": losses.perplexity}
-            tables.append(format_losses(title, losses))
+            result[group] = asdict(losses) | {"perplexity": losses.perplexity}
+            tables.append(format_losses(f"{group} sources", losses))
     return result, tables
 
 
@@ -190,9 +190,9 @@ def _measure_facts(args: Namespace) -> _Result:
             subject.check_tokens(corpus)
         lacking = [] if corpus is None else subject.lacking(corpus).tolist()
         asked = np.array([probe.source_id for probe in probes], np.uint64)
-        for title, members, states in _groups(subject, asked, args.state):
+        for group, members, states in _groups(subject, asked, args.state):
             table = measure_facts(
-                title,
+                f"{group} sources",
                 subject,
                 corpus,
                 subject.tokenizer,
@@ -200,7 +200,7 @@ def _measure_facts(args: Namespace) -> _Result:
                 states=states,
                 deleted=lacking,
             )
-            result[title] = asdict(table)["scores"]
+            result[group] = asdict(table)["scores"]
             tables.append(format_table(table))
     return result, tables
 
@@ -231,7 +231,7 @@ def _read_probes(args: Namespace) -> "list[Probe]":
 def _groups(
     subject: "Subject", source_ids: "U64Array", states: Sequence[str]
 ) -> "Iterator[tuple[str, U64Array, list[State]]]":
-    """Yield a title, sources and the states to ask them in: never deleted ones in their own.
+    """Yield what sources are, which, and the states to ask them in: deleted ones never in their own.
 
     Raises:
         RefusedError: no source has sinks of its own, and no other state is asked for.
@@ -247,14 +247,14 @@ def _groups(
     if len(others) and not without:
         if not len(served):
             raise RefusedError(
-                f"none of the {len(others)} sources has sinks of its own in {subject.root}: they "
-                "were deleted, or it was not trained on them; ask in another state than on"
+                f"{subject.root} has sinks for none of the {len(others)} sources: they were "
+                "deleted, it was not trained on them, or it holds no sinks; ask in the state off"
             )
         logger.warning("%d deleted or unknown sources are not asked in the state on", len(others))
     if len(served):
-        yield "surviving sources", served, wanted
+        yield "surviving", served, wanted
     if len(others) and without:
-        yield "deleted or unknown sources", others, without
+        yield "deleted or unknown" if len(subject.survivors) else "all", others, without
 
 
 def _run_harness(args: Namespace) -> _Result:
