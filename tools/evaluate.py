@@ -231,7 +231,7 @@ def _read_probes(args: Namespace) -> "list[Probe]":
 def _groups(
     subject: "Subject", source_ids: "U64Array", states: Sequence[str]
 ) -> "Iterator[tuple[str, U64Array, list[State]]]":
-    """Yield what sources are, which, and the states to ask them in: deleted ones never in their own.
+    """Yield what sources are, which, and the states to ask them in: not on where they are deleted.
 
     Raises:
         RefusedError: no source has sinks of its own, and no other state is asked for.

@@ -170,7 +170,9 @@ def _released_model(root: Path, *, is_routed: bool) -> Any:
     except ModuleNotFoundError as error:
         raise ConfigError("a release needs transformers: pip install 'nulls-dist[hf]'") from error
     if not is_routed:
-        return AutoModelForCausalLM.from_pretrained(root, dtype=torch.float32, local_files_only=True)
+        return AutoModelForCausalLM.from_pretrained(
+            root, dtype=torch.float32, local_files_only=True
+        )
     from nulls_dist.export.routed_code.modeling_nulls import NullsForCausalLM
 
     return NullsForCausalLM.from_pretrained(root, dtype=torch.float32, local_files_only=True)
