@@ -111,7 +111,10 @@ def _add_harness(kinds: Any) -> None:
     )
     harness.add_argument("--limit", type=positive_int, metavar="N", help="first N items of a task")
     harness.add_argument(
-        "--fewshot", type=int, metavar="N", help="items shown before each (default: the task's)"
+        "--fewshot",
+        type=positive_int,
+        metavar="N",
+        help="items shown before each (default: what the task says)",
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 
@@ -128,6 +129,14 @@ def test_deleted_sources_are_never_asked_with_their_own_sinks(run, folder):
 def test_what_cannot_be_measured_is_refused(run, arguments, exit_code, message):
     code, _, log = run(*arguments)
     assert (code, message in log) == (exit_code, True), log
+
+
+def test_the_harness_is_an_extra(run, monkeypatch):
+    monkeypatch.delitem(sys.modules, "nulls_dist.eval.harness", raising=False)
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    code, _, log = run("harness", "checkpoint", "--tasks", "sciq")
+    assert code == 2
+    assert "pip install 'nulls-dist[eval]'" in log
 
 
 def test_a_corpus_of_another_tokenizer_is_refused(run, folder, tmp_path):

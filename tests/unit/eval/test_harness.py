@@ -10,6 +10,7 @@ import tokenizers
 
 from nulls_dist.checkpoint.format import Grade, Tombstone
 from nulls_dist.checkpoint.store import Checkpoint
+from nulls_dist.cli import run_command
 from nulls_dist.data.format import TokenizerRecord
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import ConfigError, InputError, RefusedError, UnknownSourceError
@@ -26,6 +27,7 @@ from lm_eval.tasks import TaskManager
 from nulls_dist.eval.harness import NullsLM, run_tasks
 from nulls_dist.eval.inference import load_for_inference
 from tests.bench_tasks import write_bench_tasks, write_task
+from tools import evaluate
 
 DELETED = Tombstone(source_id=key_id("k-3"), grade=Grade.EXCISED, seed=1)
 PAIRS = [("thecat", "sat"), ("", "onthemat"), ("a", "b"), ("x" * 40, "yz"), ("thet", "ht")]
@@ -146,7 +148,7 @@ def test_a_continuation_has_to_fit_the_context(root, text):
         ask("loglikelihood", requests_of("loglikelihood", ("a", text)), root)
 
 
-def test_tasks_lie_in_folders(root, tmp_path):
+def test_the_tool_runs_the_tasks_of_a_folder_in_several_states(root, tmp_path, capsys):
     items = [
         {"question": "thecat", "options": ["sat", "ran"], "answer": 0, "source": "Title 01"},
         {"question": "thedog", "options": ["sat", "ran"], "answer": 1, "source": "Title 02"},
@@ -162,13 +164,27 @@ def test_tasks_lie_in_folders(root, tmp_path):
         doc_to_target="answer",
         metric_list=[{"metric": "acc"}],
     )
-    with closing(NullsLM(root, state="on")) as model:
-        found = run_tasks(model, [str(tmp_path)], limit=None, num_fewshot=None)
-        assert found.keys() == {"animals"}
-        assert found["animals"]["acc,none"] in {0.0, 0.5, 1.0}
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match="no task file"):
-            run_tasks(model, [str(tmp_path / "empty")], limit=None, num_fewshot=None)
+    arguments = ["harness", str(root), "--tasks", str(tmp_path), "--state", "on", "off"]
+    assert run_command(evaluate.main, [*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result.keys() == {"on", "off"}
+    for state in result:
+        assert result[state]["animals"]["acc,none"] in {0.0, 0.5, 1.0}
+    assert run_command(evaluate.main, arguments) == 0
+    shown = capsys.readouterr().out
+    assert "state on\n" in shown
+    assert f"animals  acc                 {result['off']['animals']['acc,none']:10.4f}" in shown
+
+
+def test_a_folder_without_tasks_is_refused(root, tmp_path):
+    with closing(NullsLM(root)) as model, pytest.raises(InputError, match="no task file"):
+        run_tasks(model, [str(tmp_path)], limit=None, num_fewshot=None)
+
+
+@pytest.mark.slow  # the harness reads thousands of task files
+def test_an_unknown_task_is_refused(root):
+    with closing(NullsLM(root)) as model, pytest.raises(ConfigError, match="no-such-task: neither"):
+        run_tasks(model, ["no-such-task"], limit=None, num_fewshot=None)
 
 
 def train_tokenizer(texts):
