@@ -246,7 +246,7 @@ def _groups(
     wanted = [State(state) for state in dict.fromkeys(states)]
     served = np.intersect1d(source_ids, subject.survivors)
     others = np.setdiff1d(source_ids, subject.survivors)
-    without = [state for state in wanted if state is not State.ON]
+    without: list[State] = [state for state in wanted if state is not State.ON]
     if len(others) and not without:
         if not len(served):
             raise RefusedError(

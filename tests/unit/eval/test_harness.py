@@ -30,7 +30,7 @@ from tests.bench_tasks import write_bench_tasks, write_task
 from tools import evaluate
 
 DELETED = Tombstone(source_id=key_id("k-3"), grade=Grade.EXCISED, seed=1)
-PAIRS = [("thecat", "sat"), ("", "onthemat"), ("a", "b"), ("x" * 40, "yz"), ("thet", "ht")]
+PAIRS = [("thecat", "sat"), ("", "onthemat"), ("a", "b"), ("x" * 40, "yz"), ("cat", "ht")]
 
 
 @pytest.fixture(autouse=True)
