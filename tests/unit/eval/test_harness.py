@@ -66,7 +66,7 @@ def theirs(folder, monkeypatch):
     from lm_eval.models.huggingface import HFLM
 
     monkeypatch.delenv("LOCAL_RANK", raising=False)  # else accelerate looks for other processes
-    return HFLM(str(folder), device="cpu", batch_size=2)
+    return HFLM(str(folder), device="cpu", batch_size=2, softmax_dtype="float64")
 
 
 def test_log_likelihoods_are_those_of_the_released_backbone(root, backbone, monkeypatch):
@@ -85,7 +85,7 @@ def test_whole_texts_are_scored_in_the_same_windows(root, backbone, monkeypatch)
     requests = requests_of("loglikelihood_rolling", *((text,) for text in texts))
     expected = theirs(backbone, monkeypatch).loglikelihood_rolling(requests)
     found = ask("loglikelihood_rolling", requests, root)
-    assert found == pytest.approx(expected, abs=1e-4, rel=1e-6)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_texts_are_continued_alike(root, backbone, monkeypatch):
@@ -224,5 +224,5 @@ def test_bench_scores_equal_those_of_the_released_backbone(test_data, tmp_path, 
         for mine, other in zip(ours["samples"][name], expected["samples"][name], strict=True):
             pairs = zip(mine["filtered_resps"], other["filtered_resps"], strict=True)
             for (nats, greedy), (other_nats, other_greedy) in pairs:
-                assert float(nats) == pytest.approx(float(other_nats), abs=1e-4, rel=1e-6)
+                assert float(nats) == pytest.approx(float(other_nats), abs=1e-4)
                 assert str(greedy) == str(other_greedy)
