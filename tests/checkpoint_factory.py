@@ -121,6 +121,7 @@ def build_checkpoint(
     rows: Iterable[Mapping[str, object]] = (),
     tombstones: tuple[Tombstone, ...] = (),
     private_sources: Iterable[int] = (),
+    tokenizer: Callable[[Path], TokenizerRecord] | None = None,
 ) -> Path:
     """Write a checkpoint of random values; return its directory."""
     model = model or tiny_model()
@@ -130,10 +131,10 @@ def build_checkpoint(
     for expert in model.sink_experts:
         _write_part(root, expert, sink_shapes(model), dtype, values, cuts)
     write_source_table(root / SOURCES_FILE, list(rows) or numbered_rows())
-    tokenizer = write_tokenizer(root / TOKENIZER_FILE)
+    record = (tokenizer or write_tokenizer)(root / TOKENIZER_FILE)
     write_json(root / RUN_FILE, {"preset": "test"})
     write_json(root / DATA_FILE, {"row": step})
-    write_manifest(root, model, step, tokenizer, tombstones, private_sources)
+    write_manifest(root, model, step, record, tombstones, private_sources)
     return root
 
 

@@ -14,11 +14,11 @@ from nulls_dist.benchmark.experiment import (
     ExperimentResult,
     ExperimentSize,
 )
-from nulls_dist.benchmark.fact_table import format_table
 from nulls_dist.benchmark.report import render_report
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.errors import NullsError
+from nulls_dist.eval.fact_table import format_table
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.sources import NO_SOURCE
 from nulls_dist.unlearn.records import PAGE_FILE

@@ -10,12 +10,12 @@ import numpy as np
 
 from nulls_dist import durable, hashing
 from nulls_dist.benchmark.commands import Commands
-from nulls_dist.benchmark.fact_table import FactTable, measure_facts
 from nulls_dist.checkpoint.store import list_checkpoints
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.format import FACTS_FILE, SOURCES_FILE
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.data.tokenizer import load_tokenizer
+from nulls_dist.eval.fact_table import FactTable, measure_facts
 from nulls_dist.eval.facts import Probe, read_probes
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.eval.states import State

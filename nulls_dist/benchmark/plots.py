@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from nulls_dist.benchmark.fact_table import FactTable
+from nulls_dist.eval.fact_table import FactTable
 from nulls_dist.eval.states import State
 
 _COLOURS: Final = ("#1b6ca8", "#e07a1f", "#8a8a8a")

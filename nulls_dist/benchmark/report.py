@@ -11,8 +11,8 @@ from nulls_dist.benchmark.experiment import (
     ExperimentResult,
     ExperimentSize,
 )
-from nulls_dist.benchmark.fact_table import FactTable
 from nulls_dist.benchmark.plots import plot_facts, plot_losses
+from nulls_dist.eval.fact_table import FactTable
 from nulls_dist.eval.states import State
 
 _STYLE: Final = """

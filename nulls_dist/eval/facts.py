@@ -7,16 +7,13 @@ given the tokens before it (greedy decoding would write exactly the answer).
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from nulls_dist.data.tokenizer import Tokenizer
-from nulls_dist.eval.inference import InferenceModel
-
-_BATCH_PROBES: Final = 256
+from nulls_dist.eval.scoring import BATCH_TOKENS, AnsweringModel, Ending, score_endings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +47,7 @@ def read_probes(path: Path, source_ids: Collection[int]) -> list[Probe]:
 
 
 def answer_probes(
-    model: InferenceModel,
+    model: AnsweringModel,
     tokenizer: Tokenizer,
     probes: Sequence[Probe],
     donor_of: Mapping[int, int],
@@ -66,20 +63,15 @@ def answer_probes(
     Returns:
         (n,) bool, whether the answer was right.
     """
-    right = np.zeros(len(probes), dtype=np.bool_)
-    for begin in range(0, len(probes), _BATCH_PROBES):
-        batch = probes[begin : begin + _BATCH_PROBES]
-        texts, starts = [], []
-        for probe in batch:
-            # The leading space makes the first word the token it is inside a document.
-            text = tokenizer.encode(f" {probe.prompt} {probe.answer}.")
-            texts.append(text)
-            starts.append(_common_prefix(text, tokenizer.encode(f" {probe.prompt}")))
-        logits = model.logits(texts, [donor_of[probe.source_id] for probe in batch])
-        for index, (text, start) in enumerate(zip(texts, starts, strict=True)):
-            choices = logits[index][start - 1 : -1].argmax(-1).tolist()
-            right[begin + index] = choices == list(text[start:])
-    return right
+    endings = []
+    for probe in probes:
+        # The leading space makes the first word the token it is inside a document.
+        text = tokenizer.encode(f" {probe.prompt} {probe.answer}.")
+        start = max(1, _common_prefix(text, tokenizer.encode(f" {probe.prompt}")))
+        donor = donor_of[probe.source_id]
+        endings.append(Ending(tokens=text, num_scored=len(text) - start, source_id=donor))
+    scores = score_endings(model, endings, batch_tokens=BATCH_TOKENS, unit="questions")
+    return np.array([score.is_greedy for score in scores], dtype=np.bool_)
 
 
 def _common_prefix(text: Sequence[int], prompt: Sequence[int]) -> int:

@@ -27,23 +27,29 @@ class State(StrEnum):
 
 
 def donors(
-    state: State, corpus: Corpus, source_ids: Sequence[int], *, deleted: Collection[int]
+    state: State, corpus: Corpus | None, source_ids: Sequence[int], *, deleted: Collection[int]
 ) -> Mapping[int, int]:
     """Return whose sinks serve each source in a state.
 
     Args:
         state: the state.
-        corpus: the text that decides who is nearest.
+        corpus: the text that decides who is nearest; on and off need none.
         source_ids: the sources asked about.
         deleted: sources that cannot serve.
 
     Raises:
-        InputError: fewer than two sources survive, so that one may have no other to serve it.
+        InputError: there is no corpus, it lacks the text of a source, or fewer than two of its
+            sources survive, so that one may have no other to serve it.
     """
     if state is State.ON:
         return {source_id: source_id for source_id in source_ids}
     if state is State.OFF:
         return dict.fromkeys(source_ids, NO_SOURCE)
+    if corpus is None:
+        raise InputError(
+            f"state {state}: the corpus is needed to find another source's sinks; name the one "
+            "that the model was trained on, or ask for the states on and off"
+        )
     everyone = {int(source_id) for source_id in np.unique(corpus.source_ids)}
     survivors = sorted(everyone - set(deleted))
     if len(survivors) < 2:
@@ -52,6 +58,11 @@ def donors(
             "another one's sinks; ask for the states on and off"
         )
     if state is State.NEAREST:
+        if absent := set(source_ids) - everyone:
+            raise InputError(
+                f"state {state}: source id:{min(absent)} has no text in {corpus.root}, so no "
+                "other is near it; ask for the states off and placebo"
+            )
         return nearest_sources(corpus, source_ids, survivors)
     return {source_id: unrelated_source(source_id, survivors) for source_id in source_ids}
 

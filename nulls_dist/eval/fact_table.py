@@ -8,8 +8,10 @@ import numpy as np
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.tokenizer import Tokenizer
 from nulls_dist.eval.facts import Probe, answer_probes
-from nulls_dist.eval.inference import InferenceModel
+from nulls_dist.eval.scoring import AnsweringModel
 from nulls_dist.eval.states import State, donors
+
+_KINDS = ("unique", "shared", "inferable", "question")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +48,13 @@ def kind_of(probe: Probe) -> str:
         return "unique, held-out phrasing" if probe.held_out else "unique"
     if probe.kind == "shared":
         return f"shared by {probe.multiplicity}"
-    return f"inferable: {probe.attribute}"
+    return f"inferable: {probe.attribute}" if probe.kind == "inferable" else probe.kind
 
 
 def measure_facts(
     title: str,
-    model: InferenceModel,
-    corpus: Corpus,
+    model: AnsweringModel,
+    corpus: Corpus | None,
     tokenizer: Tokenizer,
     probes: Sequence[Probe],
     *,
@@ -64,7 +66,7 @@ def measure_facts(
     Args:
         title: what the table shows.
         model: the model.
-        corpus: what it was trained on.
+        corpus: what it was trained on; None will do for the states on and off.
         tokenizer: the corpus's.
         probes: n probes.
         states: whose sinks serve.
@@ -87,7 +89,7 @@ def measure_facts(
 
 
 def _reading_order(kind: str) -> tuple[int, int, str]:
-    first = ("unique", "shared", "inferable").index(kind.split(",")[0].split(":")[0].split(" ")[0])
+    first = _KINDS.index(kind.split(",")[0].split(":")[0].split(" ")[0])
     number = int(kind.rsplit(" ", 1)[1]) if kind.startswith("shared") else 0
     return first, number, kind
 
