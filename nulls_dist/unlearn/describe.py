@@ -150,9 +150,7 @@ class Describer:
         state = self._states.get(source_id, "live")
         return {"source_id": source_id, "title": self.table.title_of(source_id), "state": state}
 
-    def _locate(
-        self, expert: int, sinks: Sequence[npt.NDArray[np.int64]]
-    ) -> list[dict[str, Any]]:
+    def _locate(self, expert: int, sinks: Sequence[npt.NDArray[np.int64]]) -> list[dict[str, Any]]:
         """Return the bytes of some sinks of each layer in each file of their expert."""
         width = self._model.hidden_size
         return [
