@@ -125,7 +125,7 @@ def _check_run(run: dict[str, Any], describer: Describer, place: str) -> None:
     expected = describer.run()
     names: tuple[str, ...] = (*_ROUTER_HASHES, "router", "private_sources")
     if run[_CHECKPOINT_HASH] == expected[_CHECKPOINT_HASH]:
-        names = tuple(expected.keys() - {"nulls_dist"})
+        names += tuple(sorted(expected.keys() - {*names, "nulls_dist"}))
     _compare(run, expected, names, place=place, other=str(describer.checkpoint.root))
 
 
@@ -161,16 +161,31 @@ def _compare(
     place: str,
     other: str,
 ) -> None:
-    """Require equal values, as JSON: 1, 1.0 and true are three.
+    """Require equal values.
 
     Raises:
         IntegrityError: a field differs.
     """
-    for name in sorted(names):
-        one, two = found.get(name), expected.get(name)
-        if json.dumps(one, sort_keys=True) != json.dumps(two, sort_keys=True):
+    for name in names:
+        told = json.loads(json.dumps(expected.get(name)))  # as it is read back from a file
+        if difference := _find_difference(name, found.get(name), told):
+            where, one, two = difference
             raise IntegrityError(
-                f"{place}: {name} is {shown(one)}, but {shown(two)} in {other}; nothing was "
+                f"{place}: {where} is {shown(one)}, but {shown(two)} in {other}; nothing was "
                 "written. The manifest is damaged or of another run: build the manifests anew from "
                 "a checkpoint of this run"
             )
+
+
+def _find_difference(name: str, one: Any, two: Any) -> tuple[str, Any, Any] | None:
+    """Return the first place where two values differ, and what is there: 1, 1.0, true are three."""
+    if type(one) is not type(two):
+        return name, one, two
+    if isinstance(one, dict) and one.keys() == two.keys():
+        parts = [(f"{name}.{key}", one[key], two[key]) for key in sorted(one)]
+    elif isinstance(one, list) and len(one) == len(two):
+        pairs = enumerate(zip(one, two, strict=True))
+        parts = [(f"{name}[{place}]", *pair) for place, pair in pairs]
+    else:
+        return None if one == two else (name, one, two)
+    return next(filter(None, (_find_difference(*part) for part in parts)), None)

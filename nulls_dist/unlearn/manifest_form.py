@@ -21,7 +21,7 @@ from nulls_dist.unlearn.describe import FORMAT_VERSION
 MAX_BYTES: Final = 1 << 25
 """The largest preset's manifests of one source have under 10 MB."""
 _MAX_LEVELS: Final = 4
-_MAX_SHOWN: Final = 80
+_MAX_SHOWN: Final = 100
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PAIR: Final = 2
 
@@ -192,9 +192,10 @@ def read_regular(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise IntegrityError(f"{path}: missing, a link or not readable: {error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IntegrityError(f"{path}: not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise IntegrityError(f"{path}: not a regular file")
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise IntegrityError(f"{path}: longer than {MAX_BYTES} bytes, the most that is read")
@@ -205,7 +206,8 @@ def shown(value: Any) -> str:
     """Return a value for a message, cut where it is long or deep."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = _MAX_SHOWN
-    return short.repr(value)
+    text = short.repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _check(value: Any, form: Form, place: str) -> None:
