@@ -124,7 +124,7 @@ FALSE_JSON = {
     "duplicate key": text_swap(SOURCE, '"expert":', '"expert": 1, "expert":'),
     "duplicate key deep": text_swap(SOURCE, '"layer":', '"layer": 0, "layer":'),
     "duplicate key of the run": text_swap("run.json", '"seed":', '"seed": 1, "seed":'),
-    "NaN": text_swap(SOURCE, '"format_version": 1', '"format_version": NaN'),
+    "NaN": text_swap(SOURCE, '"format_version":1', '"format_version":NaN'),
     "infinite": text_swap("run.json", '"step": 100', '"step": 1e999'),
     "5000 digits": text_swap("run.json", '"step": 100', '"step": ' + "9" * 5000),
     "nested": raw(SOURCE, "[" * 100_000),

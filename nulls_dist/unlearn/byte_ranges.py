@@ -8,7 +8,8 @@ Dimensions: L layers, R sinks per layer, M ranges.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,10 @@ class StoredRows:
     dtype: str
     ranges: tuple[tuple[int, int], ...]
     """Bytes [begin, end) of the file, ascending, neither touching nor overlapping."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, the ranges uncopied: `asdict` would copy tens of thousands of them."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
 def locate_rows(

@@ -158,7 +158,7 @@ class Describer:
                 "path": file,
                 "sha256": self.checkpoint.record(file).sha256,
                 "tensors": [
-                    asdict(stored) for stored in locate_rows(self._pieces_of(file), width, sinks)
+                    stored.to_dict() for stored in locate_rows(self._pieces_of(file), width, sinks)
                 ],
             }
             for file in self.checkpoint.files

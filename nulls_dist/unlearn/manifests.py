@@ -20,12 +20,13 @@ from tqdm import tqdm
 from nulls_dist.checkpoint.shapes import check_has_sinks
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
-from nulls_dist.durable import check_outside, new_directory, write_json
+from nulls_dist.durable import check_outside, new_directory, write_bytes, write_json
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.router import NO_SINK, Router
 from nulls_dist.routing.sink_sets import cut_into_blocks
 from nulls_dist.unlearn.describe import Describer
 from nulls_dist.unlearn.overlap import measure_overlaps
+from nulls_dist.unlearn.signing import canonical_bytes
 
 RUN_FILE: Final = "run.json"
 SOURCES_DIR: Final = "sources"
@@ -72,7 +73,9 @@ def write_manifests(
         overlaps = measure_overlaps(router, table.source_ids, named)
         for source_id, overlap in tqdm(overlaps, "manifests", total=len(named), disable=None):
             content = describer.source(source_id, overlap)
-            write_json(partial / SOURCES_DIR / f"{source_id}.json", content)
+            # Without indentation: a third of the size, and written several times as fast.
+            path = partial / SOURCES_DIR / f"{source_id}.json"
+            write_bytes(path, canonical_bytes(content) + b"\n")
         if include_all:
             write_sinks(partial / SINKS_FILE, router, table.source_ids)
 
