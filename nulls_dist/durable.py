@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -80,12 +81,31 @@ def read_json(path: Path) -> Any:
     Raises:
         IntegrityError: the file is missing or is not such JSON.
     """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError(f"{path}: file is missing") from None
+    except OSError as error:
+        raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
+    return parse_json(content, place=str(path))
+
+
+def parse_json(content: bytes, *, place: str) -> Any:
+    """Parse JSON as `read_json` does.
+
+    Args:
+        content: UTF-8.
+        place: file to name in errors.
+
+    Raises:
+        IntegrityError: it is not such JSON.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = sorted({name for name in names if names.count(name) > 1})
+            counts = Counter(name for name, _ in pairs)
+            twice = sorted(name for name, count in counts.items() if count > 1)
             raise ValueError(f"duplicate keys {twice}")
         return content
 
@@ -97,12 +117,14 @@ def read_json(path: Path) -> Any:
         return value if math.isfinite(value) else refuse(number)
 
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
-    except FileNotFoundError:
-        raise IntegrityError(f"{path}: file is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path}: not readable as JSON: {error}") from error
+        return json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=unique,
+            parse_constant=refuse,
+            parse_float=finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{place}: not readable as JSON: {error}") from error
 
 
 def read_versioned_json(
@@ -165,6 +187,7 @@ def new_directory(final: Path) -> Iterator[Path]:
     check_absent(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     with _locked(final):
+        check_absent(final)  # another writer may have published it before this one had the lock
         partial = partial_directory(final)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -198,6 +221,7 @@ def resumable_directory(final: Path, plan: dict[str, Any]) -> Iterator[Path]:
     check_absent(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     with _locked(final):
+        check_absent(final)
         partial = partial_directory(final)
         _begin(partial, plan)
         try:

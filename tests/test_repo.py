@@ -41,6 +41,7 @@ PROMISED_COMMANDS = [
     "python tools/strip_sources.py ckpt sources.txt --out out --mode excise --max-collateral 0.05",
     "python tools/strip_sources.py ckpt sources.txt --mode suppress --allow-unknown",
     "python tools/strip_sources.py ckpt sources.txt --dry-run --json",
+    "python tools/strip_sources.py ckpt --manifest manifests --out out",
     "python tools/verify_checkpoint.py ckpt",
     "python tools/lookup_source.py ckpt Alabama id:12 --json",
     "python tools/trace_source.py ckpt corpus Alabama id:12 --json",

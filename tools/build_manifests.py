@@ -39,7 +39,7 @@ def build_parser() -> ArgumentParser:
 
 def main(argv: Sequence[str]) -> None:
     """Run the tool."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     from nulls_dist.checkpoint.store import Checkpoint
     from nulls_dist.unlearn.manifests import write_manifests
     from nulls_dist.unlearn.plan import open_sources

@@ -19,11 +19,13 @@ def build_parser() -> ArgumentParser:
     """Return the parser of this tool's command line."""
     parser = CommandParser(
         prog="strip_sources.py",
-        summary="Write a checkpoint without the sources a file lists; the input is not touched.",
+        summary="Write a checkpoint without the sources that a file lists, or that manifests "
+        "describe; the input is not touched.",
         examples=[
             "python tools/strip_sources.py RUN/checkpoints/step-00000100 sources.txt",
             "python tools/strip_sources.py CKPT sources.txt --mode suppress --out CKPT-suppressed",
             "python tools/strip_sources.py CKPT sources.txt --dry-run --json",
+            "python tools/strip_sources.py CKPT --manifest manifests",
             "python tools/strip_sources.py RUN/checkpoints/step-00000100 sources.txt "
             "--all-checkpoints",
             "python tools/strip_sources.py CKPT sources.txt --request-id GDPR-17 --received "
@@ -34,8 +36,16 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "sources",
         type=Path,
+        nargs="?",
         help="UTF-8 text, one source per line: a title, alias or key, or id:..., title:..., "
         "url:..., key:...; # starts a comment line",
+    )
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="DIR",
+        help="instead of a file: delete the sources whose manifests build_manifests.py wrote to "
+        "DIR, after comparing them with the checkpoint",
     )
     parser.add_argument("--out", type=Path, help="output directory (default: CKPT-stripped)")
     parser.add_argument(
@@ -118,7 +128,13 @@ def _day(text: str) -> date:
 
 def main(argv: Sequence[str]) -> None:
     """Run the tool."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_intermixed_args(argv)
+    if (args.sources is None) == (args.manifest is None):
+        parser.error(
+            "name the sources in one of two ways: a file (CKPT SOURCES.txt) or manifests "
+            "(CKPT --manifest DIR)"
+        )
     from nulls_dist.checkpoint.format import Grade
     from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.deletion import Deletion
@@ -134,8 +150,8 @@ def main(argv: Sequence[str]) -> None:
         recipients=tuple(args.notify),
     )
     grade = Grade.EXCISED if args.mode == "excise" else Grade.SUPPRESSED
-    requests = read_requests(args.sources)
-    deletion = Deletion(args.checkpoint, requests, grade, exact=args.exact_collateral)
+    named = args.manifest or read_requests(args.sources)
+    deletion = Deletion(args.checkpoint, named, grade, exact=args.exact_collateral)
     if not args.json:
         print(format_plan(deletion.report))
     elif args.dry_run:

@@ -1,4 +1,4 @@
-"""Verify a checkpoint: checksums, tensors, optimizer state, excised rows."""
+"""Verify a checkpoint: checksums, tensors, optimizer state, source table, excised rows."""
 
 import json
 import sys
@@ -28,12 +28,21 @@ def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
     from nulls_dist.checkpoint.completeness import check_tensors
+    from nulls_dist.checkpoint.format import DATA_FILE, RUN_FILE
     from nulls_dist.checkpoint.store import Checkpoint
+    from nulls_dist.data.tokenizer import load_tokenizer
+    from nulls_dist.durable import read_json
+    from nulls_dist.export.release import tokenizer_record
+    from nulls_dist.unlearn.plan import open_sources
     from nulls_dist.unlearn.strip import verify_excisions
 
     checkpoint = Checkpoint(args.checkpoint)
     records = list(checkpoint.verify())
     num_parameters = check_tensors(checkpoint)
+    open_sources(checkpoint)
+    load_tokenizer(checkpoint.root, tokenizer_record(checkpoint))
+    for name in (RUN_FILE, DATA_FILE):
+        read_json(checkpoint.path(name))
     num_verified, num_values = verify_excisions(checkpoint)
     result = {
         "checkpoint": str(args.checkpoint),

@@ -7,15 +7,14 @@ follows from the header alone.
 Dimensions: L layers, R sinks per layer, M ranges.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nulls_dist.checkpoint.store import TensorFile
-from nulls_dist.config.schema import ModelConfig
-from nulls_dist.unlearn.excise import pieces_of
+from nulls_dist.unlearn.excise import Piece
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,22 +31,22 @@ class StoredRows:
     ranges: tuple[tuple[int, int], ...]
     """Bytes [begin, end) of the file, ascending, neither touching nor overlapping."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, the ranges uncopied: `asdict` would copy tens of thousands of them."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
 
 def locate_rows(
-    file: TensorFile, model: ModelConfig, rows: Sequence[npt.NDArray[np.int64]]
+    pieces: Iterable[Piece], width: int, rows: Sequence[npt.NDArray[np.int64]]
 ) -> Iterator[StoredRows]:
     """Yield where the rows of some sinks lie; tensors that hold none of them are left out.
 
     Args:
-        file: weights or optimizer file of a sink expert.
-        model: the checkpoint's.
+        pieces: of a weights or optimizer file of a sink expert.
+        width: of a row, in elements.
         rows: (R,) sinks of each of the L layers, numbered inside the expert, ascending.
-
-    Raises:
-        IntegrityError: a tensor does not fit the model.
     """
-    width = model.hidden_size
-    for piece in pieces_of(file, model):
+    for piece in pieces:
         spans = rows[piece.layer][:, None] * width + np.array([0, width]) - piece.start
         spans = spans.clip(0, piece.length)
         spans = _coalesce(spans[spans[:, 0] < spans[:, 1]])

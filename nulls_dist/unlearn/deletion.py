@@ -1,4 +1,4 @@
-"""A deletion from the list of sources to the signed report, over one checkpoint or a whole run."""
+"""A deletion from the naming of sources to the signed report, over a checkpoint or a whole run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nulls_dist.checkpoint.format import Grade
+from nulls_dist.checkpoint.shapes import check_has_sinks
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import InputError
 from nulls_dist.source_list import Request
+from nulls_dist.unlearn.by_manifests import resolve_manifests
 from nulls_dist.unlearn.evidence import Evidence
 from nulls_dist.unlearn.plan import DeletionPlan, check_budget, open_sources, plan_deletion
 from nulls_dist.unlearn.records import record_deletion
@@ -32,27 +34,32 @@ class Deletion:
     """
 
     def __init__(
-        self, root: Path, requests: Sequence[Request], grade: Grade, *, exact: bool = False
+        self, root: Path, named: Sequence[Request] | Path, grade: Grade, *, exact: bool = False
     ) -> None:
         """Find the sources and weigh their deletion.
 
         Args:
             root: directory of the checkpoint.
-            requests: lines that name the sources.
+            named: lines that name the sources, or a directory with their manifests.
             grade: EXCISED or SUPPRESSED.
             exact: measure the collateral of every survivor, not of a sample of very many.
 
         Raises:
-            InputError: `root` is no checkpoint, or its model has no sinks.
-            IntegrityError: the checkpoint is damaged.
+            InputError: `root` is no checkpoint, its model has no sinks, or there are no manifests.
+            IntegrityError: the checkpoint is damaged, or a manifest contradicts it.
         """
         self.checkpoint = Checkpoint(root)
         self.table: SourceTable = open_sources(self.checkpoint)
-        self._resolutions = resolve_requests(self.table, requests)
+        check_has_sinks(self.checkpoint)
+        origin = None
+        if isinstance(named, Path):
+            self._resolutions, origin = resolve_manifests(self.checkpoint, self.table, named)
+        else:
+            self._resolutions = resolve_requests(self.table, named)
         self.plan = plan_deletion(
             self.checkpoint, self.table, matched_ids(self._resolutions), grade, exact=exact
         )
-        self.report = report_plan(self.checkpoint, self.table, self._resolutions, self.plan)
+        self.report = report_plan(self.checkpoint, self.table, self._resolutions, self.plan, origin)
 
     def check(self, *, allow_unknown: bool, max_collateral: float) -> None:
         """Refuse what must not be done.

@@ -13,6 +13,7 @@ from nulls_dist.checkpoint.format import MANIFEST_FILE, CheckpointManifest, Grad
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import sha256_file
+from nulls_dist.unlearn.by_manifests import ManifestOrigin
 from nulls_dist.unlearn.evidence import Evidence
 from nulls_dist.unlearn.plan import DeletionPlan
 from nulls_dist.unlearn.request import RequestRecord
@@ -64,7 +65,9 @@ class DeletionReport:
     num_lines: dict[str, int]
     """Lines of the request by outcome."""
     lines: tuple[dict[str, Any], ...]
-    """Every line with its number, outcome and source."""
+    """Every line with its number, outcome and source; or every manifest, with its checksum."""
+    manifests: dict[str, Any] | None
+    """The manifests that asked for the deletion; None where a list did."""
     num_deleted: int
     """Sources whose state changed."""
     deleted: tuple[dict[str, Any], ...]
@@ -108,6 +111,7 @@ def report_plan(
     table: SourceTable,
     resolutions: Sequence[Resolution],
     plan: DeletionPlan,
+    origin: ManifestOrigin | None,
 ) -> DeletionReport:
     """Return what is known before anything is written.
 
@@ -116,6 +120,7 @@ def report_plan(
         table: its sources.
         resolutions: every line of the request.
         plan: what was decided.
+        origin: the manifests that asked for it; None where a list did.
     """
     counts = Counter(entry.outcome for entry in resolutions)
     collateral = asdict(plan.collateral)
@@ -133,6 +138,7 @@ def report_plan(
         statement=STATEMENTS[plan.grade],
         num_lines={outcome.value: counts[outcome] for outcome in Outcome},
         lines=tuple(_describe(entry) for entry in resolutions),
+        manifests=None if origin is None else asdict(origin),
         num_deleted=len(plan.deleted),
         deleted=tuple(
             {"source_id": number, "title": title}

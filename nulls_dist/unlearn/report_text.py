@@ -16,7 +16,7 @@ def format_plan(report: DeletionReport) -> str:
     counts = ", ".join(f"{number} {outcome}" for outcome, number in report.num_lines.items())
     lines = [
         f"checkpoint  {report.checkpoint} (step {report.step})",
-        f"lines       {counts}",
+        f"{'manifests' if report.manifests else 'lines':<12}{counts}",
         f"named by    {_named_by(report)}",
         f"sources     {report.num_deleted} to delete now, {report.num_tombstones} in all",
         f"grade       {report.statement}",

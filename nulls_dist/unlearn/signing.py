@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from nulls_dist.durable import sync_path
+from nulls_dist.durable import replaced_file, write_bytes
 from nulls_dist.errors import InputError, IntegrityError
 
 ALGORITHM: Final = "ed25519"
@@ -153,20 +153,19 @@ def public_key_file(path: Path) -> Path:
 def _create_key(path: Path) -> None:
     private = Ed25519PrivateKey.generate()
     path.parent.mkdir(parents=True, exist_ok=True)
-    public_key_file(path).write_bytes(
-        private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    write_bytes(public_key_file(path), public)
     content = private.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    sync_path(path)
+    with replaced_file(path) as temporary:  # whole or not at all: half a key would stop all later
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
 
 
 def _not_a_key(path: Path) -> InputError:

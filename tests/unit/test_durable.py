@@ -160,6 +160,22 @@ def test_a_directory_that_appeared_meanwhile_is_never_overwritten(tmp_path):
     assert names_in(tmp_path / "final") == ["precious"]
 
 
+def test_a_writer_that_waited_for_the_lock_sees_what_was_published(tmp_path, monkeypatch):
+    lock = fcntl.flock
+
+    def publish_first(*arguments):
+        (tmp_path / "final").mkdir()
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", publish_first)
+    with (
+        pytest.raises(InputError, match="never overwritten"),
+        durable.new_directory(tmp_path / "final"),
+    ):
+        pytest.fail("the block must not run")
+    assert names_in(tmp_path) == ["final"]
+
+
 def test_a_second_writer_is_locked_out_and_harms_nothing(tmp_path):
     with durable.new_directory(tmp_path / "final") as partial:
         (partial / "file").write_text("x")

@@ -18,7 +18,9 @@ from nulls_dist.cli import run_command
 from nulls_dist.durable import sha256_file
 from nulls_dist.routing import sink_sets
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
+from nulls_dist.unlearn import overlap
 from nulls_dist.unlearn.byte_ranges import locate_rows
+from nulls_dist.unlearn.excise import pieces_of
 from nulls_dist.unlearn.overlap import measure_overlaps
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
@@ -163,7 +165,7 @@ def test_ranges_are_the_coalesced_bytes_of_a_slow_list(rows, cut, tmp_path_facto
                 at = 8 + length + header[key]["data_offsets"][0] + 4 * element
                 wanted[at : at + 4] = True
     sinks = np.array([sorted(rows)] * 2)
-    found = list(locate_rows(TensorFile(path), tiny_model(), sinks))
+    found = list(locate_rows(pieces_of(TensorFile(path), tiny_model()), 16, sinks))
     named = np.zeros(len(content), dtype=bool)
     for stored in found:
         assert all(one[1] < two[0] for one, two in pairwise(stored.ranges))
@@ -174,9 +176,11 @@ def test_ranges_are_the_coalesced_bytes_of_a_slow_list(rows, cut, tmp_path_facto
     assert np.array_equal(named, wanted)
 
 
+@pytest.mark.parametrize("group_size", [256, 2])
 @pytest.mark.parametrize("per_layer", [True, False])
-def test_overlaps_are_those_of_a_slow_count(per_layer, monkeypatch):
+def test_overlaps_are_those_of_a_slow_count(per_layer, group_size, monkeypatch):
     monkeypatch.setattr(sink_sets, "_BLOCK_SLOTS", 100)  # several blocks
+    monkeypatch.setattr(overlap, "_GROUP_SIZE", group_size)
     spec = RouterSpec(
         seed=3, num_layers=2, num_experts=2, num_sinks=16, num_active=4, per_layer=per_layer
     )
@@ -187,8 +191,8 @@ def test_overlaps_are_those_of_a_slow_count(per_layer, monkeypatch):
         ids = np.array([source], dtype=np.uint64)
         expert, sinks = int(router.experts_of(ids)[0]), router.active_sinks(ids)[:, 0]
         slots[int(source)] = {(expert, k, int(s)) for k in range(2) for s in sinks[k]}
-    found = measure_overlaps(router, everyone, named)
-    assert list(found) == named
+    found = dict(measure_overlaps(router, everyone, named))
+    assert sorted(found) == named
     num_twins = 0
     for source in named:
         shared = {other: len(slots[source] & slots[other]) for other in slots if other != source}
@@ -200,10 +204,25 @@ def test_overlaps_are_those_of_a_slow_count(per_layer, monkeypatch):
         assert found[source].named == [pair for pair in ranked if pair[0] in named]
         assert found[source].twins == [other for other in shared if slots[other] == slots[source]]
         num_twins += len(found[source].twins)
+        assert found[source].num_twins == len(found[source].twins)
+        assert found[source].num_named == len(found[source].named)
         experts = {expert for expert, _, _ in slots[source]}
         others = [other for other in shared if {expert for expert, _, _ in slots[other]} == experts]
         assert found[source].num_others == len(others)
     assert num_twins > 0 or per_layer, "256 choices for 150 sources of an expert: some are equal"
+
+
+def test_long_lists_of_neighbours_are_cut_off_and_counted(monkeypatch):
+    spec = RouterSpec(seed=3, num_layers=2, num_experts=1, num_sinks=4, num_active=4)
+    router = Router(spec, np.zeros(NUM_BUCKETS, dtype=np.uint16))  # all are twins
+    everyone = np.arange(30, dtype=np.uint64)
+    monkeypatch.setattr(overlap, "MAX_LISTED", 5)
+    ((source, found),) = measure_overlaps(router, everyone, [7])
+    assert (source, found.num_twins, found.twins) == (7, 29, [0, 1, 2, 3, 4])
+    for source, found in measure_overlaps(router, everyone, range(20)):
+        assert found.num_named == 19
+        assert len(found.named) == len(found.twins) == 5
+        assert source not in found.twins
 
 
 def test_manifest_describes_neighbours_deleted_ones_too(root, manifests):

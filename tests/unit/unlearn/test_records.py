@@ -148,6 +148,20 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path):
     assert read_public_key(path) == made.public_key
 
 
+def test_a_key_whose_writer_died_is_made_again(tmp_path, monkeypatch):
+    path = tmp_path / "key.pem"
+
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fdopen", die)
+    with pytest.raises(KeyboardInterrupt):
+        open_key(path)
+    monkeypatch.undo()
+    assert not path.exists()
+    assert open_key(path).public_key == read_public_key(path.with_suffix(".pub.pem"))
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
 def test_what_is_no_key_is_refused(tmp_path, content):
     path = tmp_path / "key.pem"
