@@ -67,6 +67,14 @@ def merge_sources(corpus: SourceTable, earlier: SourceTable) -> pa.Table | None:
     return both.sort_by("source_id").combine_chunks()  # one chunk: equal rows give equal bytes
 
 
+def number_sources(sources: pa.Table) -> pa.Table:
+    """Replace the column `index` by each source's place in its order, from 0; sort by id."""
+    sources = sources.sort_by("index")
+    column = SOURCES_SCHEMA.get_field_index("index")
+    places = pa.array(np.arange(len(sources), dtype=np.uint64))
+    return sources.set_column(column, SOURCES_SCHEMA.field("index"), places).sort_by("source_id")
+
+
 def write_source_table(path: Path, table: pa.Table) -> None:
     """Write a source table."""
     pq.write_table(table, path, compression="zstd")
