@@ -18,6 +18,7 @@ from nulls_dist.errors import InputError
 from nulls_dist.routing.router import buckets_of
 from nulls_dist.sources import normalize_name
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionOptions:
     """What every partition of a build has in common."""

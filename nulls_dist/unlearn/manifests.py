@@ -96,7 +96,7 @@ def describe_run(checkpoint: Checkpoint, num_sources: int) -> dict[str, Any]:
         "corpus": manifest.corpus,
         "num_sources": num_sources,
         "private_sources": list(manifest.private_sources),
-        "tombstones": [asdict(entry) for entry in manifest.tombstones],
+        "tombstones": [entry.to_dict() for entry in manifest.tombstones],
         "files": [asdict(record) for record in manifest.files],
     }
 
