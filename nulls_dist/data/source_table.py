@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nulls_dist.data.format import SOURCES_SCHEMA
+from nulls_dist.data.format import SOURCES_FILE, SOURCES_SCHEMA, CorpusManifest
+from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
 
 
@@ -48,6 +49,18 @@ class SourceTable:
         """Return the title of a source, or its id in words where it is unknown."""
         row = self.row_of(source_id)
         return f"id:{source_id}" if row is None else str(self.table.column("title")[row])
+
+
+def open_source_table(root: Path, manifest: CorpusManifest) -> SourceTable:
+    """Open the source table of a corpus, compared with its checksum.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    for record in manifest.files:
+        if record.path == SOURCES_FILE:
+            return SourceTable(check_file(root, record))
+    raise IntegrityError(f"{root}: manifest lists no {SOURCES_FILE}")
 
 
 def merge_sources(corpus: SourceTable, earlier: SourceTable) -> pa.Table | None:

@@ -20,8 +20,7 @@ import pyarrow.compute as pc
 
 from nulls_dist.checkpoint.format import SOURCES_FILE, Tombstone, read_manifest
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.data.format import SOURCES_FILE as CORPUS_SOURCES
-from nulls_dist.data.source_table import SourceTable
+from nulls_dist.data.source_table import SourceTable, open_source_table
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError, RefusedError
 from nulls_dist.source_list import read_ids
@@ -100,7 +99,7 @@ class DeletedSources:
             IntegrityError: the corpus's source table is damaged.
             RefusedError: the corpus holds one, or one of the same name or with the same text.
         """
-        sources = SourceTable(corpus.root / CORPUS_SOURCES)
+        sources = open_source_table(corpus.root, corpus.manifest)
         found = self.find(sources)
         same = [entry for entry in found if entry.name is None]
         if same:
