@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.build import main as build
 from data_prep.verification import verify_corpus
 from nulls_dist.checkpoint.format import read_manifest
 from nulls_dist.cli import run_command
@@ -21,8 +20,9 @@ from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import sha256_file, write_json
 from nulls_dist.errors import IntegrityError
 from nulls_dist.unlearn import strip_corpus
-from tests.checkpoint_factory import CORPUS, ROUTER_SEED, build_checkpoint, key_id
+from tests.checkpoint_factory import key_id
 from tests.corpus_contents import digests, read_source_rows, read_texts
+from tests.text_corpora import build_command, build_lines, build_model, build_texts, tokenizer_of
 from tools import strip_sources
 
 ALABAMA = "Alabama is a state with many rivers and hills, and its capital is Montgomery."
@@ -37,28 +37,6 @@ TEXTS = [
 ]
 
 
-def build_from_texts(folder: Path, texts, *more: object, name="corpus") -> Path:
-    """Build a corpus whose sources are ids, titles and texts."""
-    rows = [{"id": key, "title": title, "text": text} for key, title, text in texts]
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    build_command(folder / f"{name}.jsonl", "jsonl", folder / name, *more)
-    return folder / name
-
-
-def build_command(given: object, kind: str, out: Path, *more: object) -> None:
-    words = ["--input", given, "--format", kind, "--name", CORPUS, "--out", out, "--workers", 1]
-    words += ["--router-seed", ROUTER_SEED, "--partitions", 4, *more]
-    build([*map(str, words), *([] if "--tokenizer" in more else ["--tokenizer", "train:bpe:400"])])
-
-
-def checkpoint_of(corpus: Path, root: Path) -> Path:
-    rows = read_source_rows(corpus).values()
-    return build_checkpoint(root, rows=[{k: row[k] for k in NAMES} for row in rows])
-
-
-NAMES = ("source_key", "title", "aliases")
-
-
 def strip(checkpoint: Path, lines: str, out: Path, *options: object) -> int:
     (out.parent / "sources.txt").write_text(lines)
     words = [checkpoint, out.parent / "sources.txt", "--out", out, "--max-collateral", 1, *options]
@@ -69,7 +47,7 @@ def strip(checkpoint: Path, lines: str, out: Path, *options: object) -> int:
 def original(tmp_path_factory):
     """A corpus with copies, and a model of it."""
     root = tmp_path_factory.mktemp("original")
-    checkpoint_of(build_from_texts(root, TEXTS), root / "checkpoint")
+    build_model(root / "checkpoint", build_texts(root / "corpus", TEXTS))
     return root
 
 
@@ -147,9 +125,9 @@ def test_nearly_equal_texts_stay_pairs_when_the_first_of_them_goes(original, str
 
 
 def test_what_is_written_is_what_a_build_without_the_sources_writes(stripped, original, tmp_path):
-    given = ["--tokenizer", next((original / "corpus/tokenizer").iterdir())]
     (tmp_path / "exclude.txt").write_text("key:alabama\nkey:mirror\n")
-    rebuilt = build_from_texts(tmp_path, TEXTS, *given, "--exclude", tmp_path / "exclude.txt")
+    options = [*tokenizer_of(original / "corpus"), "--exclude", tmp_path / "exclude.txt"]
+    rebuilt = build_texts(tmp_path / "rebuilt", TEXTS, *options)
     ours, theirs = digests(stripped / "corpus"), digests(rebuilt)
     del ours["manifest.json"], theirs["manifest.json"]
     assert ours == theirs
@@ -158,16 +136,14 @@ def test_what_is_written_is_what_a_build_without_the_sources_writes(stripped, or
 def test_a_generated_corpus_is_as_if_built_without_the_source(tmp_path, monkeypatch):
     """Batches of 2 kB, so that they are cut anew."""
     monkeypatch.setattr("nulls_dist.data.partition.BATCH_BYTES", 2000)
-    spec = ["--articles", 30]
-    build_command("generated", "generated", tmp_path / "corpus", *spec)
-    table = SourceTable(tmp_path / "corpus/sources.parquet")
-    checkpoint = checkpoint_of(tmp_path / "corpus", tmp_path / "checkpoint")
+    spec = ["--input", "generated", "--format", "generated", "--articles", 30]
+    corpus = build_command(tmp_path / "corpus", *spec)
+    table = SourceTable(corpus / "sources.parquet")
+    checkpoint = build_model(tmp_path / "checkpoint", corpus)
     lines = "".join(f"id:{number}\n" for number in table.source_ids[[3, 17]])
-    options = ["--corpus", tmp_path / "corpus"]
-    assert strip(checkpoint, lines, tmp_path / "out", *options) == 0
-    given = ["--tokenizer", next((tmp_path / "corpus/tokenizer").iterdir())]
-    given += ["--exclude", tmp_path / "sources.txt"]
-    build_command("generated", "generated", tmp_path / "rebuilt", *spec, *given)
+    assert strip(checkpoint, lines, tmp_path / "out", "--corpus", corpus) == 0
+    options = [*tokenizer_of(corpus), "--exclude", tmp_path / "sources.txt"]
+    build_command(tmp_path / "rebuilt", *spec, *options)
     ours, theirs = digests(tmp_path / "corpus-stripped"), digests(tmp_path / "rebuilt")
     assert len([name for name in ours if name.startswith("partitions/")]) == 4
     for name in set(ours) - {"manifest.json", "facts.parquet"}:
@@ -206,12 +182,9 @@ def test_an_earlier_deletion_is_made_up_for_in_a_corpus(original, tmp_path):
 def test_a_source_that_keeps_other_documents_stays_and_is_counted_anew(tmp_path):
     rows = [("a", ALABAMA), ("b", ALABAMA), ("b", ROME), ("b", "A third text of b.")]
     lines = [{"publisher": key, "text": text} for key, text in rows]
-    (tmp_path / "news.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    build_command(
-        tmp_path / "news.jsonl", "jsonl", tmp_path / "corpus", "--source-key", "publisher"
-    )
-    checkpoint = checkpoint_of(tmp_path / "corpus", tmp_path / "checkpoint")
-    assert strip(checkpoint, "a\n", tmp_path / "out", "--corpus", tmp_path / "corpus") == 0
+    corpus = build_lines(tmp_path / "corpus", lines, "--source-key", "publisher")
+    checkpoint = build_model(tmp_path / "checkpoint", corpus)
+    assert strip(checkpoint, "a\n", tmp_path / "out", "--corpus", corpus) == 0
     out = tmp_path / "corpus-stripped"
     manifest = verify_corpus(out)
     assert Corpus(out).doc_indices.tolist() == [1, 2]
