@@ -198,6 +198,16 @@ def report_of_default(folder: Path) -> dict:
     return json.loads((folder / "deletions/0000/report.json").read_text())["report"]
 
 
+def test_of_sources_that_were_united_no_name_is_left(tmp_path):
+    corpus = build_texts(tmp_path / "corpus", TEXTS, "--duplicates", "group")
+    assert len(open_duplicates(corpus, Corpus(corpus).manifest)) == 3
+    checkpoint = build_model(tmp_path / "checkpoint", corpus)
+    assert strip(checkpoint, "Mirror\n", tmp_path / "out", "--corpus", corpus) == 0
+    out = tmp_path / "corpus-stripped"
+    assert set(read_texts(out)) == {"rome", "nowhere"}
+    assert len(open_duplicates(out, verify_corpus(out))) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
