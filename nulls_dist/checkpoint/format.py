@@ -19,7 +19,8 @@ parallelism cut, it is named "kind/parameter[1/2]@start": elements of the flatte
 (`checkpoint.sharding` says how they are cut). `FORMAT_VERSION` is checked on read.
 
 The manifest says `private_sources` only where there are some: readers that do not know private
-blocks refuse such a checkpoint, whose sinks they would look for in the wrong place.
+blocks refuse such a checkpoint, whose sinks they would look for in the wrong place. Likewise a
+tombstone has `text_digests` only where the texts of its source are known.
 """
 
 import base64

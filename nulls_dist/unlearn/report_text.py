@@ -78,8 +78,8 @@ def _collateral_lines(report: DeletionReport) -> list[str]:
 
 def _corpus_lines(corpus: dict[str, Any]) -> list[str]:
     lines = [
-        f"corpus      {corpus['input']}: {corpus['num_documents']} documents of "
-        f"{corpus['num_sources']} deleted sources go, and {corpus['num_copies']} exact copies"
+        f"corpus      {corpus['input']}: removes documents: {corpus['num_documents']} (deleted "
+        f"sources: {corpus['num_sources']}), exact copies elsewhere: {corpus['num_copies']}"
     ]
     copies = corpus["copies"]
     for entry in copies[:_MAX_SHOWN]:

@@ -44,6 +44,7 @@ class Surface:
     """What was done, or what is left to do."""
 
 
+_MAX_NAMED: Final = 20
 _CORPUS_REMEDY: Final = "delete with --corpus or build it anew with --exclude-deleted"
 _UNSEEN: Final = (
     ("raw input", "the dump or files that the corpus was built from; remove the text there"),
@@ -163,7 +164,19 @@ def _of_corpora(checkpoint: Checkpoint, stripped: Mapping[str, Any] | None) -> l
 
 def _of_stripped(corpus: Mapping[str, Any]) -> list[Surface]:
     removed = f"documents: {corpus['num_documents']}, exact copies: {corpus['num_copies']}"
+    holders = [entry for entry in corpus["copies"] if entry["in_model"]]
+    named = [f"{entry['title']!r} (id:{entry['source_id']})" for entry in holders[:_MAX_NAMED]]
+    left = [
+        Surface(
+            name="copies in the model",
+            verdict=Verdict.HOLDS,
+            detail=f"sources whose sinks were trained on exactly these texts: {len(holders)}, "
+            f"{', '.join(named)}{', ...' if holders[_MAX_NAMED:] else ''}; add them to sources.txt "
+            "to delete them from the model as well",
+        )
+    ]
     return [
+        *(left if holders else []),
         Surface(
             name=f"corpus {corpus['output']}",
             verdict=Verdict.ABSENT,

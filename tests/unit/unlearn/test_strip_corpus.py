@@ -104,12 +104,14 @@ def test_the_report_names_who_held_a_copy(original, stripped, capsys):
     assert replaced["verdict"] == "STILL HOLDS IT"
     assert sha256_file(stripped / "corpus/manifest.json") in replaced["detail"]
     assert surfaces[f"corpus {stripped / 'corpus'}"]["verdict"] == "NOT THERE"
+    copies = surfaces["copies in the model"]
+    assert f"'Mirror' (id:{key_id('mirror')})" in copies["detail"]
     page = (stripped / "records/0000/report.html").read_text()
     assert str(stripped / "corpus") in page
     options = ["--corpus", original / "corpus", "--dry-run"]
     assert strip(original / "checkpoint", "Alabama\n", stripped / "none", *options) == 0
     text = capsys.readouterr().out
-    assert "1 documents of 1 deleted sources go, and 1 exact copies" in text
+    assert "removes documents: 1 (deleted sources: 1), exact copies elsewhere: 1" in text
     assert f"copy        id:{key_id('mirror')} Mirror: documents: 1, none stays" in text
     assert "add them to sources.txt" in text
     assert not (stripped / "none").exists()
