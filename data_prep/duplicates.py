@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.crew import Crew
 from data_prep.duplicate_policy import decide
@@ -23,7 +22,7 @@ from data_prep.settlement import Policy, Settlement
 from data_prep.signatures import SigningOptions, choose_rows, sign_group
 from data_prep.spill import PartSlice
 from data_prep.steps import do_once
-from nulls_dist.data.duplicates import DUPLICATES_SCHEMA
+from nulls_dist.data.duplicates import DUPLICATES_SCHEMA, write_duplicates
 from nulls_dist.data.format import DUPLICATES_FILE
 from nulls_dist.durable import replaced_file
 
@@ -85,7 +84,7 @@ def _pair_and_decide(signed: Signed, search: Search, root: Path) -> dict[str, An
     pairs = find_pairs(signed, order, search.threshold)
     settlement = decide(search.policy, signed, order, pairs)
     with replaced_file(root / DUPLICATES_FILE) as temporary:
-        pq.write_table(_tabulate(signed, order, pairs, search), temporary, compression="zstd")
+        write_duplicates(temporary, _tabulate(signed, order, pairs, search))
     both = np.concatenate([pairs.first, pairs.second])
     facts = {
         "policy": search.policy.value,

@@ -4,7 +4,6 @@ For the corpus of a model that is retrained without some sources, or continues a
 Decided when everything has been read, so that redirects are known.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,16 +16,11 @@ import pyarrow.compute as pc
 from data_prep.extract import Extracted
 from data_prep.source_table import add_aliases
 from data_prep.spool import Spooled
-from nulls_dist.checkpoint.format import SOURCES_FILE as CHECKPOINT_SOURCES
-from nulls_dist.checkpoint.format import read_manifest
 from nulls_dist.data.format import SOURCES_SCHEMA
 from nulls_dist.data.source_table import SourceTable, write_source_table
-from nulls_dist.durable import check_file
-from nulls_dist.errors import IntegrityError
-from nulls_dist.source_list import read_ids
 from nulls_dist.sources import normalize_name, source_id_of
-from nulls_dist.unlearn.names import fold_titles
 from nulls_dist.unlearn.resolve import resolve_all
+from nulls_dist.unlearn.tombstones import open_deleted
 
 LISTED: Final = "excluded"
 DELETED: Final = "deleted source"
@@ -81,8 +75,8 @@ def find_excluded(
         corpus: name of the corpus, part of every source id.
         requests: list of sources to leave out; every line must name one.
         checkpoint: leaves out what was deleted from it: the sources themselves, sources that now
-            have their titles or aliases as title or are what their title redirects to, and every
-            document with the text of one of these.
+            have their names (`nulls_dist.unlearn.tombstones`), and every document with the text
+            of one of these or with one that a tombstone names.
 
     Raises:
         InputError: a file cannot be read.
@@ -94,12 +88,12 @@ def find_excluded(
     ids = np.array([source_id_of(corpus, key) for key in keys], dtype=np.uint64)
     sources = _list_sources(found, names, ids)
     listed = [] if requests is None else resolve_all(sources, requests)
-    deleted = [] if checkpoint is None else _find_deleted(sources, checkpoint)
+    deleted, texts = ([], set()) if checkpoint is None else _find_deleted(sources, checkpoint)
     is_listed = np.isin(ids, np.array(listed, dtype=np.uint64))
     is_deleted = np.isin(ids, np.array(deleted, dtype=np.uint64))
     digests = names.column("text_digest")
-    forbidden = pc.unique(digests.filter(pa.array(is_deleted)))
-    is_copy = pc.is_in(digests, value_set=forbidden).to_numpy()
+    forbidden = texts.union(digests.filter(pa.array(is_deleted)).to_pylist())
+    is_copy = pc.is_in(digests, value_set=pa.array(forbidden, digests.type)).to_numpy()
     is_out = is_listed | is_deleted | is_copy
     counts = {
         LISTED: is_listed.sum(),
@@ -110,10 +104,16 @@ def find_excluded(
         source_keys=frozenset(
             normalize_name(keys[row]) for row in np.flatnonzero(is_listed | is_deleted)
         ),
-        text_digests=frozenset(forbidden.to_pylist()),
+        text_digests=frozenset(forbidden),
         skipped={reason: int(count) for reason, count in counts.items() if count},
         num_text_bytes=int(names.column("num_bytes").to_numpy()[is_out].sum()),
     )
+
+
+def _find_deleted(sources: SourceTable, checkpoint: Path) -> tuple[list[int], set[bytes]]:
+    """Return the sources read that were deleted, and the digests that the tombstones name."""
+    deleted = open_deleted(checkpoint)
+    return [entry.source_id for entry in deleted.find(sources)], set(deleted.text_digests)
 
 
 def _list_sources(found: Extracted, names: pa.Table, ids: npt.NDArray[np.uint64]) -> SourceTable:
@@ -135,33 +135,3 @@ def _list_sources(found: Extracted, names: pa.Table, ids: npt.NDArray[np.uint64]
 def _blanks(kind: pa.DataType, length: int) -> pa.Array:
     blank: Any = [] if pa.types.is_list(kind) else 0
     return pa.array([blank] * length, kind)
-
-
-def _find_deleted(sources: SourceTable, checkpoint: Path) -> list[int]:
-    """Return the ids of the sources read that a checkpoint holds as deleted, by id or by name."""
-    manifest = read_manifest(checkpoint)
-    record = next((file for file in manifest.files if file.path == CHECKPOINT_SOURCES), None)
-    if record is None:
-        raise IntegrityError(f"{checkpoint}: its manifest does not list {CHECKPOINT_SOURCES}")
-    table = SourceTable(check_file(checkpoint, record))
-    tombstones = np.array([entry.source_id for entry in manifest.tombstones], dtype=np.uint64)
-    deleted = table.table.filter(pa.array(np.isin(table.source_ids, tombstones)))
-    titles = fold_titles(deleted["title"].combine_chunks())
-    names = deleted["aliases"].combine_chunks().flatten()
-    aliases = fold_titles(names)
-    # Among them are the ids of sources that a deleted one took in as near-duplicates.
-    former = np.array(read_ids(names.to_pylist()), dtype=np.uint64)
-    is_deleted = np.isin(sources.source_ids, np.concatenate([tombstones, former]))
-    is_deleted |= _is_one_of(sources.table["title"], [titles, aliases])
-    alias_lists = sources.table["aliases"].combine_chunks()
-    of_source = pc.list_parent_indices(alias_lists).to_numpy()
-    is_deleted[of_source[_is_one_of(alias_lists.flatten(), [titles])]] = True
-    found: list[int] = sources.source_ids[is_deleted].tolist()
-    return found
-
-
-def _is_one_of(names: Any, wanted: Iterable[pa.Array]) -> npt.NDArray[np.bool_]:
-    """Say for each title whether it is one of others, as titles are compared."""
-    folded = fold_titles(names)
-    distinct = pa.array([name for array in wanted for name in array.to_pylist() if name])
-    return np.asarray(pc.is_in(folded, value_set=distinct.cast(pa.string())).to_numpy(False))

@@ -1,31 +1,22 @@
 """Third stage: partitions and the rows of their sources, sorted, checked and checksummed."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 from data_prep.spill import read_spilled
 from data_prep.steps import do_once
-from nulls_dist.data.format import (
-    FORMAT_VERSION,
-    SOURCES_SCHEMA,
-    TokenType,
-    document_schema,
-    partition_file,
-)
+from nulls_dist.data.format import SOURCES_SCHEMA, TokenType, partition_file
+from nulls_dist.data.partition import PartitionDocuments, PartitionPlace, write_documents
+from nulls_dist.data.source_table import number_sources
 from nulls_dist.durable import record_file, replaced_file
 from nulls_dist.errors import InputError
 from nulls_dist.routing.router import buckets_of
 from nulls_dist.sources import normalize_name
-
-BATCH_BYTES: Final = 8 << 20
-"""Tokens of one record batch, at least, the last one of a file excepted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,14 +59,14 @@ def write_partition(partition: int, *, options: PartitionOptions) -> dict[str, A
         ):
             writer.write_table(sources)
         path = partition_file(partition)
-        footer = {
-            "format_version": str(FORMAT_VERSION),
-            "partition": str(partition),
-            "num_partitions": str(options.num_partitions),
-            "tokenizer_sha256": options.tokenizer_sha256,
-        }
+        place = PartitionPlace(
+            partition=partition,
+            num_partitions=options.num_partitions,
+            token_type=options.token_type,
+            tokenizer_sha256=options.tokenizer_sha256,
+        )
         with replaced_file(options.root / path) as temporary:
-            _write_documents(temporary, spilled, options.token_type, footer)
+            write_documents(temporary, spilled.documents(), place)
         num_tokens = int(spilled.lengths.sum())
         record = record_file(
             options.root, path, num_rows=len(spilled.lengths), num_tokens=num_tokens
@@ -91,19 +82,11 @@ def read_sources(options: PartitionOptions) -> pa.Table:
     for partition in range(options.num_partitions):
         with pa.memory_map(str(_source_file(options, partition))) as file:
             tables.append(pa.ipc.open_file(file).read_all())
-    return _number_sources(pa.concat_tables(tables)).combine_chunks()
+    return number_sources(pa.concat_tables(tables)).combine_chunks()
 
 
 def _source_file(options: PartitionOptions, partition: int) -> Path:
     return options.sources / f"{partition:05d}.arrow"
-
-
-def _number_sources(sources: pa.Table) -> pa.Table:
-    """Replace the number of each source's first document by its place; sort by id."""
-    sources = sources.sort_by("index")
-    column = SOURCES_SCHEMA.get_field_index("index")
-    places = pa.array(np.arange(len(sources), dtype=np.uint64))
-    return sources.set_column(column, SOURCES_SCHEMA.field("index"), places).sort_by("source_id")
 
 
 class _SpilledPartition:
@@ -138,8 +121,18 @@ class _SpilledPartition:
         ends = np.concatenate([entry[1:] for entry in offsets]).astype(np.int64)[order]
         self.lengths: npt.NDArray[np.int64] = ends - self._begins
 
-    def tokens(self, rows: slice) -> npt.NDArray[np.unsignedinteger]:
-        """Return the tokens of consecutive documents, one after the other."""
+    def documents(self) -> PartitionDocuments:
+        """Return the documents as a partition's file takes them."""
+        return PartitionDocuments(
+            source_ids=self.source_ids,
+            doc_indices=self.doc_indices,
+            rev_ids=self.table["rev_id"].to_numpy(),
+            text_digests=self.table["text_digest"].combine_chunks(),
+            lengths=self.lengths,
+            read_tokens=self._read_tokens,
+        )
+
+    def _read_tokens(self, rows: slice) -> npt.NDArray[np.unsignedinteger]:
         ends = self._begins[rows] + self.lengths[rows]
         places = zip(
             self._chunks[rows].tolist(), self._begins[rows].tolist(), ends.tolist(), strict=True
@@ -154,49 +147,6 @@ def _continue_numbers(
     places = np.arange(len(doc_indices))
     last_own = np.maximum.accumulate(np.where(is_taken_in, 0, places))
     return (doc_indices[last_own] + (places - last_own)).astype(np.uint32)
-
-
-def _write_documents(
-    path: Path, spilled: _SpilledPartition, token_type: TokenType, footer: dict[str, str]
-) -> None:
-    schema = document_schema(token_type)
-    with pa.ipc.new_file(path, schema, metadata=footer) as writer:
-        for rows in _batches(spilled.lengths, np.dtype(token_type).itemsize):
-            tokens, source_ids = spilled.tokens(rows), spilled.source_ids[rows]
-            offsets = np.concatenate([[0], np.cumsum(spilled.lengths[rows])]).astype(np.int32)
-            part = spilled.table.slice(rows.start, rows.stop - rows.start).combine_chunks()
-            columns = [
-                pa.array(source_ids),
-                pa.array(spilled.doc_indices[rows]),
-                pa.array(part["rev_id"].to_numpy()),
-                pa.array(part["text_digest"].to_pylist(), pa.binary(16)),
-                pa.ListArray.from_arrays(offsets, pa.array(tokens)),
-            ]
-            batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-            writer.write_batch(batch, custom_metadata=batch_metadata(source_ids, tokens))
-
-
-def batch_metadata(
-    source_ids: npt.NDArray[np.uint64], tokens: npt.NDArray[np.unsignedinteger]
-) -> dict[str, str]:
-    """Return what a record batch says of itself: the range of its ids and its tokens' hash."""
-    return {
-        "min_source_id": str(int(source_ids.min())),
-        "max_source_id": str(int(source_ids.max())),
-        "tokens_xxh3_64": xxhash.xxh3_64_hexdigest(np.ascontiguousarray(tokens).data),
-    }
-
-
-def _batches(lengths: npt.NDArray[np.int64], item_bytes: int) -> Iterator[slice]:
-    """Yield consecutive rows that hold about `BATCH_BYTES` of tokens."""
-    begin = num_bytes = 0
-    for row, length in enumerate(lengths):
-        num_bytes += int(length) * item_bytes
-        if num_bytes >= BATCH_BYTES:
-            yield slice(begin, row + 1)
-            begin, num_bytes = row + 1, 0
-    if begin < len(lengths):
-        yield slice(begin, len(lengths))
 
 
 def _source_rows(spilled: _SpilledPartition, router_seed: int) -> pa.Table:

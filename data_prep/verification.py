@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.shards import batch_metadata
 from nulls_dist.data.duplicates import REPORT, open_duplicates
 from nulls_dist.data.format import (
     DUPLICATES_FILE,
@@ -25,6 +24,7 @@ from nulls_dist.data.format import (
     partition_of,
     read_manifest,
 )
+from nulls_dist.data.partition import batch_metadata
 from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.durable import FileRecord, check_file
 from nulls_dist.errors import InputError, IntegrityError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nulls_dist.cli import CommandParser, run_command
+from nulls_dist.errors import ConfigError
 
 if TYPE_CHECKING:
     from nulls_dist.unlearn.deletion import Deletion
@@ -28,6 +29,7 @@ def build_parser() -> ArgumentParser:
             "python tools/strip_sources.py CKPT --manifest manifests",
             "python tools/strip_sources.py RUN/checkpoints/step-00000100 sources.txt "
             "--all-checkpoints",
+            "python tools/strip_sources.py CKPT sources.txt --corpus corpus",
             "python tools/strip_sources.py CKPT sources.txt --request-id GDPR-17 --received "
             "2026-01-31 --notify 'Example Ltd' --questions questions.jsonl",
         ],
@@ -71,6 +73,15 @@ def build_parser() -> ArgumentParser:
         action="store_true",
         help="delete from every checkpoint that the run of this one retains; --out gets them all "
         "(default: RUN/checkpoints-stripped)",
+    )
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        help="also write this corpus without the sources' documents and without exact copies of "
+        "them in other sources; the tombstones then name the texts too",
+    )
+    parser.add_argument(
+        "--corpus-out", type=Path, metavar="DIR", help="output (default: CORPUS-stripped)"
     )
     parser.add_argument("--allow-unknown", action="store_true", help="skip unknown lines")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, write nothing")
@@ -135,6 +146,8 @@ def main(argv: Sequence[str]) -> None:
             "name the sources in one of two ways: a file (CKPT SOURCES.txt) or manifests "
             "(CKPT --manifest DIR)"
         )
+    if args.corpus_out is not None and args.corpus is None:
+        raise ConfigError(f"--corpus-out {args.corpus_out}: name the corpus with --corpus")
     from nulls_dist.checkpoint.format import Grade
     from nulls_dist.source_list import read_requests
     from nulls_dist.unlearn.deletion import Deletion
@@ -151,7 +164,9 @@ def main(argv: Sequence[str]) -> None:
     )
     grade = Grade.EXCISED if args.mode == "excise" else Grade.SUPPRESSED
     named = args.manifest or read_requests(args.sources)
-    deletion = Deletion(args.checkpoint, named, grade, exact=args.exact_collateral)
+    deletion = Deletion(
+        args.checkpoint, named, grade, exact=args.exact_collateral, corpus=args.corpus
+    )
     if not args.json:
         print(format_plan(deletion.report))
     elif args.dry_run:
@@ -165,6 +180,7 @@ def main(argv: Sequence[str]) -> None:
         args.records or default_records(args.checkpoint),
         request,
         whole_run=args.all_checkpoints,
+        corpus_out=args.corpus_out or (args.corpus and default_output(args.corpus)),
         measure=_questioner(args.questions, deletion) if args.questions else None,
     )
     if args.json:

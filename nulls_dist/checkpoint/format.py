@@ -19,7 +19,8 @@ parallelism cut, it is named "kind/parameter[1/2]@start": elements of the flatte
 (`checkpoint.sharding` says how they are cut). `FORMAT_VERSION` is checked on read.
 
 The manifest says `private_sources` only where there are some: readers that do not know private
-blocks refuse such a checkpoint, whose sinks they would look for in the wrong place.
+blocks refuse such a checkpoint, whose sinks they would look for in the wrong place. Likewise a
+tombstone has `text_digests` only where the texts of its source are known.
 """
 
 import base64
@@ -44,6 +45,7 @@ _Record = TypeVar("_Record", FileRecord, RouterSpec)
 
 FORMAT_VERSION: Final = 1
 _PRIVATE_FIELD: Final = "private_sources"
+_DIGESTS_FIELD: Final = "text_digests"
 MANIFEST_FILE: Final = "manifest.json"
 RUN_FILE: Final = "run.json"
 DATA_FILE: Final = "data.json"
@@ -55,6 +57,7 @@ OPTIMIZER_KINDS: Final = ("master", "exp_avg", "exp_avg_sq")
 SINK_PARTS: Final = ("gate", "up", "down")
 
 _BACKBONE_WEIGHTS: Final = re.compile(r"weights/backbone-part\d{4,}\.safetensors")
+_DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 _FRAGMENT_KEY: Final = re.compile(
     r"(master|exp_avg|exp_avg_sq)/([A-Za-z0-9_.]+)(?:\[(\d+)/([1-9]\d*)\])?@(\d+)"
 )
@@ -77,6 +80,19 @@ class Tombstone:
     grade: Grade
     seed: int = 0
     """Seed of the fresh values that replaced gate and up rows, so that anyone can verify them."""
+    text_digests: tuple[str, ...] = ()
+    """Digests of the source's texts (xxh3-128, 32 hexadecimal digits each), ascending, where the
+    corpus was at hand: no other source may bring these texts back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tombstone as JSON-ready values; without digests it has no field of them."""
+        digests = {_DIGESTS_FIELD: list(self.text_digests)} if self.text_digests else {}
+        return {
+            "source_id": self.source_id,
+            "grade": self.grade.value,
+            "seed": self.seed,
+            **digests,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +130,7 @@ class CheckpointManifest:
             **private,
             "corpus": self.corpus,
             "tokenizer": self.tokenizer,
-            "tombstones": [asdict(tombstone) for tombstone in self.tombstones],
+            "tombstones": [tombstone.to_dict() for tombstone in self.tombstones],
             "files": [asdict(record) for record in self.files],
         }
 
@@ -194,10 +210,16 @@ def _declared(value: Any, hint: Any) -> Any:
     return value
 
 
-def _build_tombstone(content: dict[str, Any]) -> Tombstone:
-    tombstone = Tombstone(**{**content, "grade": Grade(content["grade"])})
+def _build_tombstone(content: Any) -> Tombstone:
+    digests = tuple(_typed(_typed(content, dict).get(_DIGESTS_FIELD, []), list))
+    fields_read = {"grade": Grade(content["grade"]), _DIGESTS_FIELD: digests}
+    tombstone = Tombstone(**{**content, **fields_read})
     if not 0 <= _typed(tombstone.source_id, int) < NO_SOURCE or type(tombstone.seed) is not int:
         raise ValueError(f"{tombstone} is not a tombstone")
+    if not all(type(digest) is str and _DIGEST.fullmatch(digest) for digest in digests):
+        raise ValueError(f"{_DIGESTS_FIELD} of source {tombstone.source_id} are no digests")
+    if any(first >= second for first, second in pairwise(digests)):
+        raise ValueError(f"{_DIGESTS_FIELD} of source {tombstone.source_id} are not ascending")
     return tombstone
 
 

@@ -133,11 +133,15 @@ class Corpus:
         ids = np.array([source_id], dtype=np.uint64)
         (bucket,) = buckets_of(ids, router_seed=self.manifest.router_seed).tolist()
         partition = partition_of(bucket, self.manifest.num_partitions)
-        begin, end = self._partition_rows[partition : partition + 2]
-        members = self.source_ids[begin:end]
-        first = begin + int(np.searchsorted(members, ids[0]))
-        stop = begin + int(np.searchsorted(members, ids[0], side="right"))
+        documents = self.documents_in(partition)
+        members = self.source_ids[documents.start : documents.stop]
+        first = documents.start + int(np.searchsorted(members, ids[0]))
+        stop = documents.start + int(np.searchsorted(members, ids[0], side="right"))
         return range(first, stop)
+
+    def documents_in(self, partition: int) -> range:
+        """Return the numbers of a partition's documents."""
+        return range(*self._partition_rows[partition : partition + 2])
 
     def token_blocks(self) -> Iterator[npt.NDArray[np.unsignedinteger]]:
         """Yield the tokens of all documents in order, without copying: the fastest way through.

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nulls_dist.data.format import DUPLICATES_FILE, CorpusManifest
@@ -63,6 +64,10 @@ class _Documents(NamedTuple):
     """(2, P): a and b of each pair."""
     heads: npt.NDArray[np.int64]
     """(N,): place of the first document with an equal signature."""
+    doc_indices: npt.NDArray[np.uint32]
+    """(N,)"""
+    cells: npt.NDArray[np.int64]
+    """(N,): where each stands first, in column a followed by b."""
 
 
 class DuplicateTable:
@@ -129,16 +134,79 @@ class DuplicateTable:
         listed = [self._describe(other, value) for other, value in found.items()]
         return sorted(listed, key=lambda entry: (-entry.similarity, entry.source_key))
 
+    def without(
+        self, source_ids: npt.NDArray[np.uint64], documents: npt.NDArray[np.uint64]
+    ) -> pa.Table:
+        """Return the pairs that are left when documents go.
+
+        Where the first of texts with equal signatures goes, the next one takes its place in pairs.
+
+        Args:
+            source_ids: (G,) sources that go with all their documents.
+            documents: (K, 2) source and number of others that go.
+        """
+        found, order = self._documents, self._order
+        names = np.rec.fromarrays([found.source_ids, found.doc_indices])
+        gone = np.rec.fromarrays([documents[:, 0], documents[:, 1].astype(np.uint32)])
+        stays = ~(np.isin(found.source_ids, source_ids) | np.isin(names, gone))
+        stand_in = np.full(len(names), -1)  # by head: the first that stays
+        staying = order[stays[order]][::-1]
+        stand_in[found.heads[staying]] = staying
+        stand_in = np.where(stays, np.arange(len(names)), stand_in[found.heads])
+        is_left = np.all(stand_in[found.places] >= 0, axis=0)
+        ranks = np.argsort(order)
+        pairs = np.sort(ranks[stand_in[found.places]], axis=0)
+        is_left &= found.source_ids[order[pairs[0]]] != found.source_ids[order[pairs[1]]]
+        pairs, rows = np.unique(pairs[:, is_left], axis=1, return_index=True)
+        similarity = self.table["similarity"].filter(pa.array(is_left)).take(pa.array(rows))
+        return self._tabulate(order[pairs], similarity)
+
+    @cached_property
+    def _order(self) -> npt.NDArray[np.int64]:
+        """(N,): the places of the documents in the order of pairs."""
+        keys = self._cells_of("source_key")
+        columns = {
+            "length": pc.utf8_length(keys),
+            "key": keys,
+            "number": pa.array(self._documents.doc_indices),
+        }
+        by = [(name, "ascending") for name in columns]
+        order = pc.sort_indices(pa.table(columns), sort_keys=by)
+        return np.asarray(order.to_numpy(), dtype=np.int64)
+
+    def _cells_of(self, column: str) -> pa.Array:
+        """Return what columns a and b say of each document."""
+        both = [self.table[f"{column}_{side}"].combine_chunks() for side in "ab"]
+        return pa.concat_arrays(both).take(pa.array(self._documents.cells))
+
+    def _tabulate(self, pairs: npt.NDArray[np.int64], similarity: pa.ChunkedArray) -> pa.Table:
+        """Return pairs of places, (2, P), as the file has them."""
+        columns: dict[str, pa.Array] = {"similarity": similarity.combine_chunks()}
+        for name in ("source_id", "doc_index", "source_key", "title"):
+            cells = self._cells_of(name)
+            for side, places in zip("ab", pairs, strict=True):
+                columns[f"{name}_{side}"] = cells.take(pa.array(places))
+        ordered = [columns[entry.name] for entry in DUPLICATES_SCHEMA]
+        return pa.table(ordered, schema=self.table.schema)
+
     @cached_property
     def _documents(self) -> _Documents:
         pairs = np.stack([self.table[f"doc_index_{side}"].to_numpy() for side in "ab"])
         names = np.stack([self.source_ids, pairs.astype(np.uint64)], axis=-1)
-        distinct, places = np.unique(names.reshape(-1, 2), axis=0, return_inverse=True)
+        distinct, cells, places = np.unique(
+            names.reshape(-1, 2), axis=0, return_index=True, return_inverse=True
+        )
         places = places.reshape(2, -1)
         heads = np.arange(len(distinct))
         same = self.table["similarity"].to_numpy() == 1
         heads[places[1, same]] = places[0, same]
-        return _Documents(source_ids=distinct[:, 0], places=places, heads=heads)
+        return _Documents(
+            source_ids=distinct[:, 0],
+            places=places,
+            heads=heads,
+            doc_indices=distinct[:, 1].astype(np.uint32),
+            cells=cells,
+        )
 
     @cached_property
     def _first_places(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
@@ -155,6 +223,11 @@ class DuplicateTable:
             title=str(self.table[f"title_{side}"][row]),
             similarity=similarity,
         )
+
+
+def write_duplicates(path: Path, table: pa.Table) -> None:
+    """Write pairs, their metadata included."""
+    pq.write_table(table, path, compression="zstd")
 
 
 def open_duplicates(root: Path, manifest: CorpusManifest) -> DuplicateTable | None:

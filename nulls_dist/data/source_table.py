@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nulls_dist.data.format import SOURCES_SCHEMA
+from nulls_dist.data.format import SOURCES_FILE, SOURCES_SCHEMA, CorpusManifest
+from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
 
 _BATCH_ROWS: Final = 1 << 17
@@ -125,6 +126,18 @@ def strings_of(values: Any) -> tuple[Any, npt.NDArray[np.int64]]:
     return values, np.arange(len(values))
 
 
+def open_source_table(root: Path, manifest: CorpusManifest) -> SourceTable:
+    """Open the source table of a corpus, compared with its checksum.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    for record in manifest.files:
+        if record.path == SOURCES_FILE:
+            return SourceTable(check_file(root, record))
+    raise IntegrityError(f"{root}: manifest lists no {SOURCES_FILE}")
+
+
 def merge_sources(corpus: SourceTable, earlier: SourceTable) -> pa.Table | None:
     """Return the sources of a corpus and of those before it, sorted by id.
 
@@ -140,6 +153,14 @@ def merge_sources(corpus: SourceTable, earlier: SourceTable) -> pa.Table | None:
         return None
     both = pa.concat_tables([corpus.table, earlier.table.filter(pa.array(is_left))])
     return both.sort_by("source_id").combine_chunks()  # one chunk: equal rows give equal bytes
+
+
+def number_sources(sources: pa.Table) -> pa.Table:
+    """Replace the column `index` by each source's place in its order, from 0; sort by id."""
+    sources = sources.sort_by("index")
+    column = SOURCES_SCHEMA.get_field_index("index")
+    places = pa.array(np.arange(len(sources), dtype=np.uint64))
+    return sources.set_column(column, SOURCES_SCHEMA.field("index"), places).sort_by("source_id")
 
 
 def write_source_table(path: Path, table: pa.Table) -> None:

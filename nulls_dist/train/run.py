@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from nulls_dist.checkpoint.format import DATA_FILE, SOURCES_FILE, Tombstone
@@ -15,11 +14,13 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.source_table import SourceTable, merge_sources
 from nulls_dist.data.stream import Piece
 from nulls_dist.durable import read_json
-from nulls_dist.errors import ConfigError, RefusedError
+from nulls_dist.errors import ConfigError
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.routing.buckets import balance_buckets
 from nulls_dist.routing.router import Router, RouterSpec
+from nulls_dist.unlearn.plan import open_sources
 from nulls_dist.unlearn.private_list import check_same_private, read_private_sources
+from nulls_dist.unlearn.tombstones import DeletedSources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,8 @@ def assemble_run(
         ConfigError: they do not fit.
         IntegrityError: the checkpoint is damaged.
         UnknownSourceError: a source that shall own sinks alone is not there.
-        RefusedError: the corpus holds a source that was deleted from the checkpoint.
+        RefusedError: the corpus holds a source that was deleted from the checkpoint, or one of the
+            same name or with the same text.
     """
     model = resolve_model(config.model, corpus)
     check_vocabulary_divides(model, groups.topology.tp)
@@ -125,7 +127,8 @@ def assemble_run(
     manifest = checkpoint.manifest
     check_same_model(model, model_of(checkpoint), checkpoint.root)
     check_same_private(config.sinks.private_sources, checkpoint)
-    refuse_tombstoned(corpus, manifest.tombstones)
+    if manifest.tombstones:
+        DeletedSources(manifest.tombstones, open_sources(checkpoint)).refuse(corpus)
     return Run(
         config=config,
         run_dir=run_dir,
@@ -199,22 +202,6 @@ def check_same_model(wanted: ModelConfig, saved: ModelConfig, where: Path) -> No
                 f"model.{name} ({getattr(wanted, name)}) differs from the checkpoint {where} "
                 f"({getattr(saved, name)}); resume with the same preset, --control and overrides"
             )
-
-
-def refuse_tombstoned(corpus: Corpus, tombstones: tuple[Tombstone, ...]) -> None:
-    """Refuse to train on a source that was deleted.
-
-    Raises:
-        RefusedError: the corpus holds one.
-    """
-    deleted = np.array([entry.source_id for entry in tombstones], dtype=np.uint64)
-    present = np.intersect1d(corpus.source_ids, deleted)
-    if len(present):
-        raise RefusedError(
-            f"corpus {corpus.root} holds {len(present)} source(s) that were deleted from the "
-            f"checkpoint, first id:{int(present[0])}; build a corpus without them and continue "
-            "with --resume CKPT in a new run directory"
-        )
 
 
 def _merged_sources(corpus: Corpus, checkpoint: Checkpoint) -> pa.Table | None:

@@ -85,7 +85,7 @@ class Describer:
             "corpus": manifest.corpus,
             "num_sources": len(self.table),
             "private_sources": list(manifest.private_sources),
-            "tombstones": [asdict(entry) for entry in manifest.tombstones],
+            "tombstones": [entry.to_dict() for entry in manifest.tombstones],
             "files": [asdict(record) for record in manifest.files],
         }
 

@@ -13,9 +13,7 @@ from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data import format as corpus_format
 from nulls_dist.data.duplicates import REPORT, DuplicateTable, NearDuplicate, open_duplicates
-from nulls_dist.data.source_table import SourceTable
-from nulls_dist.durable import check_file
-from nulls_dist.errors import IntegrityError
+from nulls_dist.data.source_table import SourceTable, open_source_table
 from nulls_dist.routing.reference_router import ReferenceRouter
 from nulls_dist.routing.router import Router
 from nulls_dist.source_list import parse_request
@@ -76,7 +74,7 @@ def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
         facts = partial(_facts_of_checkpoint, checkpoint, table)
     else:
         manifest = corpus_format.read_manifest(root)
-        table = _corpus_sources(root, manifest)
+        table = open_source_table(root, manifest)
         facts = partial(_facts_of_corpus, table, manifest, open_duplicates(root, manifest))
     return [_place(table, facts, entry) for entry in resolve_requests(table, requests)]
 
@@ -135,10 +133,3 @@ def _facts_of_corpus(
         "num_tokens": entry["num_tokens"],
         "near_duplicates": near,
     }
-
-
-def _corpus_sources(root: Path, manifest: corpus_format.CorpusManifest) -> SourceTable:
-    for record in manifest.files:
-        if record.path == corpus_format.SOURCES_FILE:
-            return SourceTable(check_file(root, record))
-    raise IntegrityError(f"{root}: manifest lists no {corpus_format.SOURCES_FILE}")

@@ -1,7 +1,7 @@
 """What a deletion would do, decided and weighed before anything is written."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,9 +61,10 @@ def plan_deletion(
     )
     deleted = sorted(set(source_ids) - set(already))
     seed = excision_seed(checkpoint.manifest.step) if grade is Grade.EXCISED else 0
-    after = before | {
-        number: Tombstone(source_id=number, grade=grade, seed=seed) for number in deleted
-    }
+    after = dict(before)
+    for number in deleted:
+        entry = before.get(number, Tombstone(source_id=number, grade=grade))
+        after[number] = replace(entry, grade=grade, seed=seed)
     router = live_router(checkpoint)
     doomed = np.array(deleted, dtype=np.uint64)
     zeroed = sinks_of(router, doomed if grade is Grade.EXCISED else doomed[:0])

@@ -14,11 +14,13 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import sha256_file
 from nulls_dist.unlearn.by_manifests import ManifestOrigin
+from nulls_dist.unlearn.corpus_plan import CorpusPlan
 from nulls_dist.unlearn.evidence import Evidence
 from nulls_dist.unlearn.plan import DeletionPlan
 from nulls_dist.unlearn.request import RequestRecord
 from nulls_dist.unlearn.resolve import Outcome, Resolution
 from nulls_dist.unlearn.strip import WrittenCheckpoint
+from nulls_dist.unlearn.strip_corpus import WrittenCorpus
 from nulls_dist.unlearn.surfaces import Surface, look_at_surfaces
 
 FORMAT_VERSION: Final = 1
@@ -82,6 +84,9 @@ class DeletionReport:
     input_manifest_sha256: str
     input_files: tuple[dict[str, Any], ...]
     """Path, size and sha256 of each, as its manifest records them."""
+    corpus: dict[str, Any] | None = None
+    """What the deletion does to a corpus and, when it is done, where that is; None where none was
+    named."""
     rewritten: tuple[str, ...] = ()
     num_linked: int = 0
     num_values_verified: int = 0
@@ -111,7 +116,9 @@ def report_plan(
     table: SourceTable,
     resolutions: Sequence[Resolution],
     plan: DeletionPlan,
+    *,
     origin: ManifestOrigin | None,
+    corpus: CorpusPlan | None,
 ) -> DeletionReport:
     """Return what is known before anything is written.
 
@@ -121,6 +128,7 @@ def report_plan(
         resolutions: every line of the request.
         plan: what was decided.
         origin: the manifests that asked for it; None where a list did.
+        corpus: what was decided for a corpus, where one was named.
     """
     counts = Counter(entry.outcome for entry in resolutions)
     collateral = asdict(plan.collateral)
@@ -150,6 +158,7 @@ def report_plan(
         rows_per_expert={str(entry.expert): entry.num_rows for entry in plan.excisions},
         input_manifest_sha256=sha256_file(checkpoint.root / MANIFEST_FILE),
         input_files=_list_files(checkpoint.manifest),
+        corpus=None if corpus is None else _describe_corpus(corpus, table),
     )
 
 
@@ -159,6 +168,7 @@ def report_result(
     written: WrittenCheckpoint,
     *,
     replaced: Sequence[WrittenCheckpoint],
+    corpus: WrittenCorpus | None,
     request: RequestRecord,
     evidence: Evidence | None,
     now: datetime,
@@ -170,14 +180,17 @@ def report_result(
         checkpoint: the input.
         written: the output.
         replaced: outputs for other checkpoints of the run.
+        corpus: output for the corpus, where one was named.
         request: the paperwork.
         evidence: answers before and after, where they were asked for.
         now: aware; when the deletion was done.
     """
     source_ids = [entry["source_id"] for entry in planned.deleted]
-    surfaces = look_at_surfaces(checkpoint, source_ids, planned.grade, replaced)
+    described = _describe_corpus_output(planned.corpus, corpus)
+    surfaces = look_at_surfaces(checkpoint, source_ids, planned.grade, replaced, described)
     return replace(
         planned,
+        corpus=described,
         output=str(written.root),
         rewritten=written.rewritten,
         num_linked=len(written.linked),
@@ -206,6 +219,33 @@ def _describe(resolution: Resolution) -> dict[str, Any]:
         "title": resolution.title,
         "matched_by": resolution.matched_by,
         "detail": resolution.detail,
+    }
+
+
+def _describe_corpus(plan: CorpusPlan, table: SourceTable) -> dict[str, Any]:
+    copies = [
+        asdict(holder) | {"in_model": table.row_of(holder.source_id) is not None}
+        for holder in plan.holders
+    ]
+    return {
+        "input": str(plan.corpus.root),
+        "num_sources": plan.num_sources,
+        "num_documents": plan.num_documents,
+        "num_copies": plan.num_copies,
+        "copies": copies,
+    }
+
+
+def _describe_corpus_output(
+    planned: dict[str, Any] | None, written: WrittenCorpus | None
+) -> dict[str, Any] | None:
+    if planned is None or written is None:
+        return planned
+    return planned | {
+        "output": str(written.root),
+        "rewritten": list(written.rewritten),
+        "num_linked": written.num_linked,
+        "output_manifest_sha256": written.manifest_sha256,
     }
 
 

@@ -1,7 +1,7 @@
 """A deletion told on the terminal: what it would do, then what was done."""
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 from nulls_dist.checkpoint.format import Grade
 from nulls_dist.unlearn.report import DeletionReport
@@ -29,6 +29,8 @@ def format_plan(report: DeletionReport) -> str:
     ]
     if report.grade is Grade.EXCISED:
         lines += _collateral_lines(report)
+    if report.corpus is not None:
+        lines += _corpus_lines(report.corpus)
     return "\n".join(lines)
 
 
@@ -40,6 +42,12 @@ def format_result(report: DeletionReport) -> str:
         f"{report.num_values_verified} values read back and verified",
         f"manifest    sha256 {report.output_manifest_sha256}",
     ]
+    if report.corpus is not None:
+        corpus = report.corpus
+        lines += [
+            f"corpus      {corpus['output']}",
+            f"files       {len(corpus['rewritten'])} rewritten, {corpus['num_linked']} linked",
+        ]
     if report.evidence is not None:
         verdicts = report.evidence["verdicts"].items()
         told = ", ".join(f"{number} {verdict}" for verdict, number in verdicts)
@@ -72,6 +80,28 @@ def _collateral_lines(report: DeletionReport) -> list[str]:
             "deleted one: excision takes all of their sinks too"
         )
     lines += [f"worst       {entry['share']:.3%} {entry['title']}" for entry in cost["worst"]]
+    return lines
+
+
+def _corpus_lines(corpus: dict[str, Any]) -> list[str]:
+    lines = [
+        f"corpus      {corpus['input']}: removes documents: {corpus['num_documents']} (deleted "
+        f"sources: {corpus['num_sources']}), exact copies elsewhere: {corpus['num_copies']}"
+    ]
+    copies = corpus["copies"]
+    for entry in copies[:_MAX_SHOWN]:
+        left = f"{entry['num_left']} stay" if entry["num_left"] else "none stays"
+        lines.append(
+            f"copy        id:{entry['source_id']} {entry['title']}: documents: "
+            f"{entry['num_documents']}, {left}"
+        )
+    if len(copies) > _MAX_SHOWN:
+        lines.append(f"copy        {len(copies) - _MAX_SHOWN} more sources, see --json")
+    if any(entry["in_model"] for entry in copies):
+        lines.append(
+            "copy        the model holds these texts in the sinks of these sources as well: add "
+            "them to sources.txt to delete them from the model too"
+        )
     return lines
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nulls_dist.checkpoint.format import (
     MANIFEST_FILE,
@@ -44,6 +44,8 @@ class Surface:
     """What was done, or what is left to do."""
 
 
+_MAX_NAMED: Final = 20
+_CORPUS_REMEDY: Final = "delete with --corpus or build it anew with --exclude-deleted"
 _UNSEEN: Final = (
     ("raw input", "the dump or files that the corpus was built from; remove the text there"),
     ("exports", "models converted from earlier checkpoints; convert the new one, withdraw those"),
@@ -59,6 +61,7 @@ def look_at_surfaces(
     source_ids: Collection[int],
     grade: Grade,
     replaced: Sequence[WrittenCheckpoint],
+    corpus: Mapping[str, Any] | None = None,
 ) -> tuple[Surface, ...]:
     """Judge every place that can hold the deleted sources once the output is written.
 
@@ -67,6 +70,7 @@ def look_at_surfaces(
         source_ids: sources that are deleted from it.
         grade: how.
         replaced: outputs that were written for other checkpoints of the run.
+        corpus: what the report says of the corpus that was written, where one was.
     """
     outputs = {written.root.name: written for written in replaced}
     return (
@@ -77,7 +81,7 @@ def look_at_surfaces(
             detail="inputs are never changed; remove it when the output is in use",
         ),
         *_of_run(checkpoint, source_ids, outputs),
-        _of_corpus(checkpoint),
+        *_of_corpora(checkpoint, corpus),
         *(Surface(name=name, verdict=Verdict.UNSEEN, detail=text) for name, text in _UNSEEN),
     )
 
@@ -141,17 +145,48 @@ def _of_other_checkpoint(root: Path, source_ids: Collection[int]) -> Surface:
     return Surface(name=name, verdict=Verdict.HOLDS, detail=detail)
 
 
-def _of_corpus(checkpoint: Checkpoint) -> Surface:
-    """Judge the corpus that the run was trained on, where run.json says where it is."""
+def _of_corpora(checkpoint: Checkpoint, stripped: Mapping[str, Any] | None) -> list[Surface]:
+    """Judge the corpus that was written, its input, and the one that the run was trained on."""
+    surfaces = [] if stripped is None else _of_stripped(stripped)
     recorded = read_json(checkpoint.path(RUN_FILE)).get("corpus")
-    if isinstance(recorded, str) and (Path(recorded) / MANIFEST_FILE).is_file():
-        return Surface(
-            name=f"corpus {recorded}",
-            verdict=Verdict.HOLDS,
-            detail="build it anew with --exclude-deleted and remove this one",
+    if not isinstance(recorded, str) or not (Path(recorded) / MANIFEST_FILE).is_file():
+        unseen = Surface(
+            name="corpus",
+            verdict=Verdict.UNSEEN,
+            detail=f"not where the run had it; wherever it is, {_CORPUS_REMEDY}",
         )
-    return Surface(
-        name="corpus",
-        verdict=Verdict.UNSEEN,
-        detail="not where the run had it; build it anew with --exclude-deleted wherever it is",
-    )
+        return surfaces or [unseen]
+    if stripped is None or Path(recorded).resolve() != Path(stripped["input"]).resolve():
+        detail = f"{_CORPUS_REMEDY} and remove this one"
+        surfaces.append(Surface(name=f"corpus {recorded}", verdict=Verdict.HOLDS, detail=detail))
+    return surfaces
+
+
+def _of_stripped(corpus: Mapping[str, Any]) -> list[Surface]:
+    removed = f"documents: {corpus['num_documents']}, exact copies: {corpus['num_copies']}"
+    holders = [entry for entry in corpus["copies"] if entry["in_model"]]
+    named = [f"{entry['title']!r} (id:{entry['source_id']})" for entry in holders[:_MAX_NAMED]]
+    left = [
+        Surface(
+            name="copies in the model",
+            verdict=Verdict.HOLDS,
+            detail=f"sources whose sinks were trained on exactly these texts: {len(holders)}, "
+            f"{', '.join(named)}{', ...' if holders[_MAX_NAMED:] else ''}; add them to sources.txt "
+            "to delete them from the model as well",
+        )
+    ]
+    return [
+        *(left if holders else []),
+        Surface(
+            name=f"corpus {corpus['output']}",
+            verdict=Verdict.ABSENT,
+            detail=f"removed, {removed}; texts that are only alike, and the tokenizer that was "
+            "learned from all, stay",
+        ),
+        Surface(
+            name=f"corpus {corpus['input']}",
+            verdict=Verdict.HOLDS,
+            detail=f"{corpus['output']} replaces it (manifest sha256 "
+            f"{corpus['output_manifest_sha256']}); remove this one",
+        ),
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from data_prep.build import main as build
 from nulls_dist.checkpoint.format import Grade, backbone_weights_file
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory, write_tensors
 from nulls_dist.cli import run_command
@@ -16,7 +17,9 @@ from nulls_dist.pretrain import main as pretrain
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_contents import read_state
+from tests.corpus_contents import read_texts
 from tests.launch import pretrain_arguments, start, torchrun_environment
+from tools import strip_sources
 
 pytestmark = pytest.mark.distributed
 
@@ -68,6 +71,39 @@ def test_a_stripped_checkpoint_refuses_the_corpus_that_holds_the_deleted_source(
     assert run_command(pretrain, arguments) == REFUSED
     assert f"first id:{deleted}" in capsys.readouterr().err
     assert not list_checkpoints(tmp_path / "run")
+
+
+def test_a_text_that_was_deleted_with_its_corpus_trains_under_no_other_name(
+    one_process: Path,
+    corpus: Path,
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    key, texts = next(iter(read_texts(corpus).items()))
+    (tmp_path / "sources.txt").write_text(f"key:{key}\n")
+    stripped, left = tmp_path / "stripped", tmp_path / "left"
+    words = [step_directory(one_process, 4), tmp_path / "sources.txt", "--out", stripped]
+    words += ["--corpus", corpus, "--corpus-out", left, "--max-collateral", 1]
+    words += ["--records", tmp_path / "records"]
+    assert run_command(strip_sources.main, list(map(str, words))) == 0
+    lines = [{"id": "another", "title": "Another", "text": max(texts, key=len)}]
+    lines += [{"id": "z", "title": "Zeno", "text": "An arrow does not fly."}]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    build(
+        f"--input {tmp_path}/new.jsonl --format jsonl --name uneven --out {tmp_path}/new "
+        f"--tokenizer {corpus}/tokenizer/spm.model --workers 1".split()
+    )
+    resume = f"--resume={stripped}"
+    arguments = pretrain_arguments(tmp_path / "new", tmp_path / "refused", settings, resume)
+    assert run_command(pretrain, arguments) == REFUSED
+    said = capsys.readouterr().err
+    assert "('Another'), a text of" in said
+    assert not list_checkpoints(tmp_path / "refused")
+    short = settings | {"train.steps": 5}
+    assert run_command(pretrain, pretrain_arguments(left, tmp_path / "run", short, resume)) == 0
+    after = Checkpoint(step_directory(tmp_path / "run", 5)).manifest
+    assert after.tombstones == Checkpoint(stripped).manifest.tombstones
 
 
 def flip_a_bit(file: str) -> Callable[[Path], None]:

@@ -181,6 +181,7 @@ def header(entries, length=None):
 
 
 SINK = "decoder.layers.0.mlp.sinks.gate"
+TOMBSTONE = {"source_id": 1, "grade": "excised", "seed": 0}
 ENTRY = {"dtype": "F32", "shape": [32, 16], "data_offsets": [0, 2048]}
 
 
@@ -288,6 +289,11 @@ def test_manifest_cannot_reach_outside_its_directory(root, path):
         {"tombstones": [{"source_id": 1, "grade": "excised", "seed": "0"}]},
         {"tombstones": [{"source_id": number, "grade": "excised", "seed": 0} for number in (2, 1)]},
         {"tombstones": [{"source_id": 1, "grade": "excised", "seed": 0}] * 2},
+        {"tombstones": [TOMBSTONE | {"text_digests": "ab" * 16}]},
+        {"tombstones": [TOMBSTONE | {"text_digests": ["AB" * 16]}]},
+        {"tombstones": [TOMBSTONE | {"text_digests": ["ab" * 15]}]},
+        {"tombstones": [TOMBSTONE | {"text_digests": [5]}]},
+        {"tombstones": [TOMBSTONE | {"text_digests": ["ab" * 16] * 2}]},
         {"files": None},
         {"files": ["weights"]},
         {"files": [outside("a"), outside("a")]},

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -121,3 +122,64 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(DUPLICATES_SCHEMA.empty_table(), path)
     with pytest.raises(IntegrityError, match="policy"):
         DuplicateTable(path)
+
+
+def pairs_of(texts: dict[int, tuple[int, int]], likeness: dict[tuple[int, int], float]):
+    """The pairs that a build finds among sources 10, 11, ... of one document each.
+
+    Args:
+        texts: source -> number of its document and of its text; equal texts have equal signatures.
+        likeness: similarity of texts that are nearly the same.
+    """
+    firsts = {text: source for source, (_, text) in sorted(texts.items(), reverse=True)}
+    found = [((firsts[text], source), 1.0) for source, (_, text) in texts.items()]
+    found = [entry for entry in found if entry[0][0] != entry[0][1]]
+    for (one, other), value in likeness.items():
+        if one in firsts and other in firsts:
+            found.append((tuple(sorted((firsts[one], firsts[other]))), value))
+    named = [((a, texts[a][0]), (b, texts[b][0]), value) for (a, b), value in found]
+    return sorted(named)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.dictionaries(
+        st.integers(10, 25), st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=12
+    ),
+    likeness=st.dictionaries(
+        st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(lambda pair: pair[0] < pair[1]),
+        st.sampled_from((0.875, 0.9375)),
+        max_size=6,
+    ),
+    gone=st.sets(st.integers(10, 25)),
+    by_document=st.booleans(),
+)
+def test_pairs_without_some_documents_are_those_found_among_the_others(
+    tmp_path_factory, texts, likeness, gone, by_document
+):
+    path = tmp_path_factory.mktemp("pairs") / "d.parquet"
+    table = DuplicateTable(write(path, pairs_of(texts, likeness)))
+    left = {source: text for source, text in texts.items() if source not in gone}
+    expected = pq.read_table(write(path.with_name("left.parquet"), pairs_of(left, likeness)))
+    gone = sorted(gone)
+    sources = np.array([] if by_document else gone, dtype=np.uint64)
+    documents = [(source, texts[source][0]) for source in gone if source in texts and by_document]
+    found = table.without(sources, np.array(documents, dtype=np.uint64).reshape(-1, 2))
+    assert found.equals(expected)
+    assert found.schema.equals(expected.schema, check_metadata=True)
+
+
+def test_another_document_of_a_source_is_not_meant(tmp_path: Path) -> None:
+    pairs = [((1, 0), (2, 0), 0.875), ((1, 1), (2, 0), 0.9375)]
+    table = DuplicateTable(write(tmp_path / "d.parquet", pairs))
+    left = table.without(np.array([], np.uint64), np.array([[1, 0], [2, 5]], np.uint64))
+    assert left["similarity"].to_pylist() == [0.9375]
+
+
+def test_pairs_stand_in_the_order_of_keys_shorter_ones_first(tmp_path: Path) -> None:
+    pairs = [((9, 0), (10, 0), 1.0), ((9, 0), (100, 0), 1.0), ((9, 0), (11, 3), 1.0)]
+    table = DuplicateTable(write(tmp_path / "d.parquet", pairs))
+    left = table.without(np.array([9], np.uint64), np.empty((0, 2), np.uint64))
+    ends = [left[f"source_id_{side}"].to_pylist() for side in "ab"]
+    assert ends == [[10, 10], [11, 100]]
+    assert left["doc_index_b"].to_pylist() == [3, 0]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from data_prep.build import main
 from nulls_dist.checkpoint.format import Grade, Tombstone
@@ -190,4 +191,29 @@ def test_sources_that_a_deleted_one_took_in_are_known_by_their_ids(tmp_path: Pat
     articles = {3: ("Renamed", "Another text altogether."), 4: ARTICLES[4], 5: ("3", "A number.")}
     left, skipped = rebuilt(tmp_path, checkpoint, articles, {})
     assert left == {"4", "5"}
+    assert skipped == {"deleted source": 1}
+
+
+def test_a_text_that_a_tombstone_names_is_left_out_under_any_name(tmp_path: Path) -> None:
+    digest = xxhash.xxh3_128_hexdigest(ARTICLES[1][1].encode())
+    grave = Tombstone(source_id=key_id("1"), grade=Grade.EXCISED, text_digests=(digest,))
+    rows = [{"source_key": "1", "title": "Alabama"}]
+    checkpoint = build_checkpoint(tmp_path / "checkpoint", rows=rows, tombstones=(grave,))
+    articles = {key: ARTICLES[key] for key in (3, 4)}
+    left, skipped = rebuilt(tmp_path, checkpoint, articles, {})
+    assert left == {"4"}
+    assert skipped == {"same text as a deleted source": 1}
+
+
+def test_a_source_that_stayed_under_a_name_of_a_deleted_one_is_another_one(tmp_path: Path) -> None:
+    rows = [
+        {"source_key": "1", "title": "Alabama", "aliases": ["Rome"]},
+        {"source_key": "2", "title": "Alabama"},
+        {"source_key": "4", "title": "Rome"},
+    ]
+    tombstones = (Tombstone(source_id=key_id("1"), grade=Grade.EXCISED),)
+    checkpoint = build_checkpoint(tmp_path / "checkpoint", rows=rows, tombstones=tombstones)
+    articles = {2: ("Alabama", "A song."), 4: ARTICLES[4], 5: ("Rome", "Another city.")}
+    left, skipped = rebuilt(tmp_path, checkpoint, articles, {})
+    assert left == {"2", "4"}
     assert skipped == {"deleted source": 1}

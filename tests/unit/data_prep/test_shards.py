@@ -11,12 +11,13 @@ import data_prep.spill
 from data_prep.documents import Document
 from data_prep.exclusion import Exclusion
 from data_prep.settlement import Settlement
-from data_prep.shards import BATCH_BYTES, PartitionOptions, read_sources, write_partition
+from data_prep.shards import PartitionOptions, read_sources, write_partition
 from data_prep.source_table import resolve_aliases
 from data_prep.spill import SpillOptions, spill_file, write_spill
 from data_prep.spool import Spooled
 from data_prep.tokenize import TokenizedDocument, tokenize_document
 from nulls_dist.data.format import TokenizerRecord, document_schema, partition_file
+from nulls_dist.data.partition import BATCH_BYTES
 from nulls_dist.durable import FileRecord
 from nulls_dist.errors import InputError
 from nulls_dist.routing.router import NUM_BUCKETS, buckets_of

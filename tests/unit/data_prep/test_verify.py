@@ -111,7 +111,7 @@ def rewrite_partition(corpus: Path, change) -> None:
     """Change the rows of a partition, its metadata staying as consistent as possible."""
     import numpy as np
 
-    from data_prep.shards import batch_metadata
+    from nulls_dist.data.partition import batch_metadata
 
     path = corpus / "partitions" / "part-00001.arrow"
     with pa.ipc.open_file(path) as reader:

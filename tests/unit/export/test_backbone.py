@@ -23,6 +23,8 @@ from tests.checkpoint_factory import (
     write_tokenizer,
 )
 
+DIGEST = "5eed" * 8
+
 
 def release(root, out, **options):
     export_backbone(Checkpoint(root), out, ReleaseOptions(**options))
@@ -162,7 +164,7 @@ def test_nothing_in_a_release_names_a_deleted_source_or_holds_a_sink(tmp_path):
     rows[5]["licence"] = "Odd|licence\n# heading"
     tombstones = sorted(
         (
-            Tombstone(source_id=key_id("k-3"), grade=Grade.EXCISED, seed=9),
+            Tombstone(source_id=key_id("k-3"), grade=Grade.EXCISED, seed=9, text_digests=(DIGEST,)),
             Tombstone(source_id=key_id("k-4"), grade=Grade.SUPPRESSED),
         ),
         key=lambda entry: entry.source_id,
@@ -170,7 +172,7 @@ def test_nothing_in_a_release_names_a_deleted_source_or_holds_a_sink(tmp_path):
     root = build_checkpoint(tmp_path / "checkpoint", rows=rows, tombstones=tuple(tombstones))
     out = release(root, tmp_path / "out")
     content = {path.name: path.read_bytes() for path in out.iterdir()}
-    for forbidden in ("Person", "k-3", str(key_id("k-3")), str(key_id("k-4"))):
+    for forbidden in ("Person", "k-3", str(key_id("k-3")), str(key_id("k-4")), DIGEST):
         assert not [name for name, data in content.items() if forbidden.encode() in data]
     assert not [name for name in load_file(out / "model.safetensors") if "sink" in name]
     card = content["README.md"].decode()

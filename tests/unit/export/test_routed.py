@@ -30,6 +30,7 @@ from tests.checkpoint_factory import (
 from tools import convert_to_hf
 
 NUM_TOKENS = 20
+DIGEST = "5eed" * 8
 IDS = [key_id("k-3"), None, key_id("k-5")]
 
 
@@ -201,7 +202,8 @@ def test_gradients_reach_the_sinks_of_the_sources_alone(model):
 
 
 def deleted(*keys, grade=Grade.EXCISED):
-    entries = [Tombstone(source_id=key_id(key), grade=grade, seed=9) for key in keys]
+    of_text = {"grade": grade, "seed": 9, "text_digests": (DIGEST,)}
+    entries = [Tombstone(source_id=key_id(key), **of_text) for key in keys]
     return tuple(sorted(entries, key=lambda entry: entry.source_id))
 
 
@@ -213,6 +215,8 @@ def test_deleted_sources_cannot_be_named_and_are_nowhere_in_the_release(tmp_path
     content = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     model = load(out)
     assert len(model.sources) == 38
+    for spelt in (DIGEST.encode(), bytes.fromhex(DIGEST)):
+        assert not [file for file, data in content.items() if spelt in data]
     for name in ("Erased Person", "Former Name", "Title 09"):
         assert not [file for file, data in content.items() if name.encode() in data]
         with pytest.raises(ValueError, match="no source of this model is named"):
