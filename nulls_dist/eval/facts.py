@@ -17,6 +17,7 @@ from nulls_dist.data.tokenizer import Tokenizer
 from nulls_dist.eval.inference import InferenceModel
 
 _BATCH_PROBES: Final = 256
+_LISTS: Final = ("member_ids", "wrong_answers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,8 @@ class Probe:
     """Whether the phrasing occurs in none of the source's documents."""
     prompt: str
     answer: str
+    wrong_answers: tuple[str, ...] = ()
+    """Other values of the attribute, to compare its likelihood with."""
 
 
 def read_probes(path: Path, source_ids: Collection[int]) -> list[Probe]:
@@ -43,7 +46,7 @@ def read_probes(path: Path, source_ids: Collection[int]) -> list[Probe]:
     wanted = set(source_ids)
     table = pq.read_table(path, columns=list(Probe.__dataclass_fields__))
     return [
-        Probe(**{**row, "member_ids": tuple(row["member_ids"])})
+        Probe(**{**row, **{name: tuple(row[name]) for name in _LISTS}})
         for row in table.to_pylist()
         if row["source_id"] in wanted
     ]
@@ -71,15 +74,21 @@ def answer_probes(
         batch = probes[begin : begin + _BATCH_PROBES]
         texts, starts = [], []
         for probe in batch:
-            # The leading space makes the first word the token it is inside a document.
-            text = tokenizer.encode(f" {probe.prompt} {probe.answer}.")
+            text, start = answer_start(tokenizer, probe.prompt, probe.answer)
             texts.append(text)
-            starts.append(_common_prefix(text, tokenizer.encode(f" {probe.prompt}")))
+            starts.append(start)
         logits = model.logits(texts, [donor_of[probe.source_id] for probe in batch])
         for index, (text, start) in enumerate(zip(texts, starts, strict=True)):
             choices = logits[index][start - 1 : -1].argmax(-1).tolist()
             right[begin + index] = choices == list(text[start:])
     return right
+
+
+def answer_start(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], int]:
+    """Return the tokens of a whole sentence, and where those of its answer begin."""
+    # The leading space makes the first word the token it is inside a document.
+    text = tokenizer.encode(f" {prompt} {answer}.")
+    return text, _common_prefix(text, tokenizer.encode(f" {prompt}"))
 
 
 def _common_prefix(text: Sequence[int], prompt: Sequence[int]) -> int:
