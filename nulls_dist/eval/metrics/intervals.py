@@ -102,6 +102,7 @@ def _bootstrap(
         low=float(found.confidence_interval.low),
         high=float(found.confidence_interval.high),
         confidence=CONFIDENCE,
+        num_sources=min(map(len, places)),
         method=f"percentile bootstrap of {NUM_RESAMPLES} resamples of whole sources",
     )
 

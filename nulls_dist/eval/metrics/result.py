@@ -50,6 +50,8 @@ class Interval:
     high: float
     confidence: float
     """Such as 0.95."""
+    num_sources: int
+    """How many were drawn from; of several samples the fewest. Distrust intervals of a few."""
     method: str
     """In words."""
 
@@ -124,4 +126,5 @@ def format_results(results: Sequence[MetricResult]) -> str:
 def _format_interval(interval: Interval | None) -> str:
     if interval is None:
         return "no interval"
-    return f"[{interval.low:.4g}, {interval.high:.4g}] {interval.confidence:.0%}"
+    limits = f"[{interval.low:.4g}, {interval.high:.4g}]"
+    return f"{limits} {interval.confidence:.0%} of {interval.num_sources} sources"

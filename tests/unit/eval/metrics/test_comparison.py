@@ -79,7 +79,7 @@ def test_two_samples_are_drawn_independently():
         [1, 1, 2, 2],
         [1, 2, 3, 4],
     )
-    assert (found.low, found.high) == (1, 1)
+    assert (found.low, found.high, found.num_sources) == (1, 1, 2)
 
 
 def test_steps_to_relearn():

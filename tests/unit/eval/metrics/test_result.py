@@ -12,7 +12,7 @@ from nulls_dist.eval.metrics.likelihood import ANSWER_ACCURACY, PERPLEXITY
 from nulls_dist.eval.metrics.membership import PRIV_LEAK
 from nulls_dist.eval.metrics.result import Interval, MetricResult, format_results
 
-INTERVAL = Interval(low=0.25, high=0.75, confidence=0.95, method="by hand")
+INTERVAL = Interval(low=0.25, high=0.75, confidence=0.95, num_sources=9, method="by hand")
 ACCURACY = MetricResult(metric=ANSWER_ACCURACY, group="unique", value=0.5, n=12, interval=INTERVAL)
 LEAK = MetricResult(
     metric=PRIV_LEAK, group="all", value=math.inf, n=3, details={"AUC_u": 0.5, "AUC_r": 1.0}
@@ -21,7 +21,7 @@ LEAK = MetricResult(
 
 def test_a_table_says_what_every_number_is():
     first, second = format_results([ACCURACY, LEAK]).splitlines()
-    for part in (ANSWER_ACCURACY.label, "unique", "0.5", "[0.25, 0.75] 95%", "n=12"):
+    for part in (ANSWER_ACCURACY.label, "unique", "0.5", "[0.25, 0.75] 95% of 9 sources", "n=12"):
         assert part in first
     assert first.endswith(f"{ANSWER_ACCURACY.formula} (higher = more remembered)")
     for part in ("inf", "no interval", "AUC_u=0.5 AUC_r=1", PRIV_LEAK.formula):
