@@ -8,8 +8,8 @@ import numpy as np
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.tokenizer import Tokenizer
 from nulls_dist.eval.facts import Probe, answer_probes
-from nulls_dist.eval.scoring import AnsweringModel
 from nulls_dist.eval.states import State, donors
+from nulls_dist.eval.token_scores import LanguageModel
 
 _KINDS = ("unique", "shared", "inferable", "question")
 
@@ -53,7 +53,7 @@ def kind_of(probe: Probe) -> str:
 
 def measure_facts(
     title: str,
-    model: AnsweringModel,
+    model: LanguageModel,
     corpus: Corpus | None,
     tokenizer: Tokenizer,
     probes: Sequence[Probe],

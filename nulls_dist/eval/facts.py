@@ -7,13 +7,16 @@ given the tokens before it (greedy decoding would write exactly the answer).
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from nulls_dist.data.tokenizer import Tokenizer
-from nulls_dist.eval.scoring import BATCH_TOKENS, AnsweringModel, Ending, score_endings
+from nulls_dist.eval.token_scores import LanguageModel, Passage, score_passages
+
+_LISTS: Final = ("member_ids", "wrong_answers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +36,8 @@ class Probe:
     """Whether the phrasing occurs in none of the source's documents."""
     prompt: str
     answer: str
+    wrong_answers: tuple[str, ...] = ()
+    """Other values of the attribute, to compare its likelihood with."""
 
 
 def read_probes(path: Path, source_ids: Collection[int]) -> list[Probe]:
@@ -40,14 +45,14 @@ def read_probes(path: Path, source_ids: Collection[int]) -> list[Probe]:
     wanted = set(source_ids)
     table = pq.read_table(path, columns=list(Probe.__dataclass_fields__))
     return [
-        Probe(**{**row, "member_ids": tuple(row["member_ids"])})
+        Probe(**{**row, **{name: tuple(row[name]) for name in _LISTS}})
         for row in table.to_pylist()
         if row["source_id"] in wanted
     ]
 
 
 def answer_probes(
-    model: AnsweringModel,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     probes: Sequence[Probe],
     donor_of: Mapping[int, int],
@@ -63,15 +68,20 @@ def answer_probes(
     Returns:
         (n,) bool, whether the answer was right.
     """
-    endings = []
+    passages = []
     for probe in probes:
-        # The leading space makes the first word the token it is inside a document.
-        text = tokenizer.encode(f" {probe.prompt} {probe.answer}.")
-        start = max(1, _common_prefix(text, tokenizer.encode(f" {probe.prompt}")))
+        text, start = answer_start(tokenizer, probe.prompt, probe.answer)
         donor = donor_of[probe.source_id]
-        endings.append(Ending(tokens=text, num_scored=len(text) - start, source_id=donor))
-    scores = score_endings(model, endings, batch_tokens=BATCH_TOKENS, unit="questions")
+        passages.append(Passage(tokens=text, start=max(1, start), source_id=donor))
+    scores = score_passages(model, passages, unit="questions")
     return np.array([score.is_greedy for score in scores], dtype=np.bool_)
+
+
+def answer_start(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], int]:
+    """Return the tokens of a whole sentence, and where those of its answer begin."""
+    # The leading space makes the first word the token it is inside a document.
+    text = tokenizer.encode(f" {prompt} {answer}.")
+    return text, _common_prefix(text, tokenizer.encode(f" {prompt}"))
 
 
 def _common_prefix(text: Sequence[int], prompt: Sequence[int]) -> int:

@@ -28,9 +28,9 @@ from tqdm import tqdm
 
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.errors import ConfigError, InputError
-from nulls_dist.eval.scoring import BATCH_TOKENS, Ending, score_endings
 from nulls_dist.eval.states import State, donors
 from nulls_dist.eval.subject import open_subject
+from nulls_dist.eval.token_scores import BATCH_TOKENS, Passage, score_passages
 from nulls_dist.sources import NO_SOURCE
 
 SOURCE_FIELD: Final = "source"
@@ -132,7 +132,7 @@ class NullsLM(TemplateLM):  # type: ignore[misc]
     def _loglikelihood_tokens(
         self, requests: list[_Request], *, source_ids: Sequence[int] = (), **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        endings = []
+        passages = []
         for ((_, text), before, after), source_id in zip(requests, source_ids, strict=True):
             if not 0 < len(after) <= self.max_length:
                 raise InputError(
@@ -140,9 +140,10 @@ class NullsLM(TemplateLM):  # type: ignore[misc]
                     f"least 1 and fit the model's context of {self.max_length}"
                 )
             tokens = [*before, *after][-(self.max_length + 1) :]
-            endings.append(Ending(tokens=tokens, num_scored=len(after), source_id=source_id))
-        scores = score_endings(
-            self._subject, endings, batch_tokens=self._batch_tokens, unit="requests"
+            start = len(tokens) - len(after)
+            passages.append(Passage(tokens=tokens, start=start, source_id=source_id))
+        scores = score_passages(
+            self._subject, passages, batch_tokens=self._batch_tokens, unit="requests"
         )
         return [(score.log_likelihood, score.is_greedy) for score in scores]
 

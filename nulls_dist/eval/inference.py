@@ -1,6 +1,6 @@
 """A checkpoint as a model that answers, on one process, with any source's sinks or none."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -121,6 +121,33 @@ class InferenceModel:
         plan = plan_whole_pool(self.router.spec, layout.num_tokens, self._sinks_of(excluded))
         return self._run(texts, layout, plan, sinks=sink_gain)
 
+    def token_gradient(
+        self, text: Sequence[int], source_id: int, loss: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return how a loss would change if a token were replaced a little by another one.
+
+        Args:
+            text: tokens, at least one.
+            source_id: whose sinks serve it; NO_SOURCE for the backbone alone.
+            loss: of the next-token logits (tokens, vocab_size), on the model's device.
+
+        Returns:
+            (tokens, vocab_size) gradient by the one-hot rows of the text's tokens, on the CPU.
+
+        Raises:
+            RefusedError: the source was deleted.
+        """
+        from nulls_dist.model.gpt import embeddings_of, logits_of_embeddings
+
+        layout = _layout_of([text], [source_id])
+        plan = build_plan(self.router, layout, local_experts=range(self.config.num_experts))
+        table = embeddings_of(self._model)
+        inputs = table[torch.tensor(text, device=self._device)].requires_grad_()
+        with torch.enable_grad():
+            logits = logits_of_embeddings(self._model, inputs, self._rows(layout, plan))
+            (gradient,) = torch.autograd.grad(loss(logits), inputs)
+        return (gradient @ table.T).cpu()
+
     def _sinks_of(self, source_ids: Collection[int]) -> SinkMask | None:
         if not source_ids:
             return None
@@ -141,9 +168,15 @@ class InferenceModel:
         **gains: float,
     ) -> list[Tensor]:
         from nulls_dist.model.gpt import token_logits
+
+        tokens = torch.tensor([token for text in texts for token in text], device=self._device)
+        logits = token_logits(self._model, tokens, self._rows(layout, plan, **gains))
+        return list(torch.split(logits.cpu(), list(layout.lengths)))
+
+    def _rows(self, layout: SegmentLayout, plan: SinkPlan, **gains: float) -> object:
         from nulls_dist.model.packed import Gains, pack_rows
 
-        rows = pack_rows(
+        return pack_rows(
             layout,
             plan,
             head_dim=self.config.head_dim,
@@ -151,9 +184,6 @@ class InferenceModel:
             device=self._device,
             gains=Gains(**gains),
         )
-        tokens = torch.tensor([token for text in texts for token in text], device=self._device)
-        logits = token_logits(self._model, tokens, rows)
-        return list(torch.split(logits.cpu(), list(layout.lengths)))
 
 
 def _layout_of(texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> SegmentLayout:

@@ -9,8 +9,8 @@ import numpy as np
 
 from nulls_dist import hashing
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.eval.scoring import BATCH_TOKENS, AnsweringModel, Ending, score_endings
 from nulls_dist.eval.states import State
+from nulls_dist.eval.token_scores import LanguageModel, Passage, score_passages
 from nulls_dist.hashing import U64Array
 
 _SEED: Final = 0
@@ -50,7 +50,7 @@ def choose_documents(corpus: Corpus, source_ids: U64Array, limit: int) -> list[i
 
 
 def measure_losses(
-    model: AnsweringModel,
+    model: LanguageModel,
     corpus: Corpus,
     documents: Sequence[int],
     donors_of: Mapping[State, Mapping[int, int]],
@@ -78,11 +78,10 @@ def measure_losses(
     num_targets = sum(len(tokens) - 1 for _, tokens in pieces)
     losses = {}
     for state, donor_of in donors_of.items():
-        endings = [
-            Ending(tokens=tokens, num_scored=len(tokens) - 1, source_id=donor_of[source_id])
-            for source_id, tokens in pieces
+        passages = [
+            Passage(tokens=tokens, source_id=donor_of[source_id]) for source_id, tokens in pieces
         ]
-        scores = score_endings(model, endings, batch_tokens=BATCH_TOKENS, unit="pieces")
+        scores = score_passages(model, passages, unit="pieces")
         losses[state] = -math.fsum(score.log_likelihood for score in scores) / num_targets
     return Losses(num_documents=len(documents), num_targets=num_targets, loss_nats=losses)
 

@@ -47,7 +47,7 @@ class Subject(ABC):
 
     @abstractmethod
     def logits(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> list[Tensor]:
-        """Return next-token logits, as `scoring.AnsweringModel` does.
+        """Return next-token logits, as `token_scores.LanguageModel` does.
 
         Raises:
             InputError: a release has no sinks to choose from.

@@ -124,3 +124,15 @@ def loss_sum(
 def token_logits(model: nn.Module, tokens: Tensor, rows: object) -> Tensor:
     """Return next-token logits: (T,) int64 tokens -> (T, vocab_size)."""
     return model(tokens[None], None, None, packed_seq_params=rows)[0]  # type: ignore[no-any-return]
+
+
+def embeddings_of(model: nn.Module) -> Tensor:
+    """Return the table of input embeddings, (vocab_size, hidden_size), without its gradient."""
+    table: Tensor = model.get_parameter("embedding.word_embeddings.weight")
+    return table.detach()
+
+
+def logits_of_embeddings(model: nn.Module, embeddings: Tensor, rows: object) -> Tensor:
+    """Return next-token logits of inputs that need not be tokens: (T, hidden_size) -> (T, V)."""
+    inputs = embeddings[:, None]  # Megatron's order: tokens, batch, features
+    return model(None, None, None, decoder_input=inputs, packed_seq_params=rows)[0]  # type: ignore[no-any-return]

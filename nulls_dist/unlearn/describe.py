@@ -85,7 +85,10 @@ class Describer:
             "corpus": manifest.corpus,
             "num_sources": len(self.table),
             "private_sources": list(manifest.private_sources),
-            "tombstones": [entry.to_dict() for entry in manifest.tombstones],
+            "tombstones": [
+                {"source_id": entry.source_id, "grade": entry.grade, "seed": entry.seed}
+                for entry in manifest.tombstones
+            ],
             "files": [asdict(record) for record in manifest.files],
         }
 

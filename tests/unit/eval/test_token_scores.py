@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nulls_dist.eval.scoring import Ending, score_endings
+from nulls_dist.eval.token_scores import Passage, score_passages
 
 VOCAB = 11
 
@@ -26,29 +26,29 @@ class Bigrams:
         return float(row[following] / row.sum())
 
 
-def random_endings(num=40):
-    endings = []
+def random_passages(num=40):
+    passages = []
     for number in range(num):
         length = int(torch.randint(2, 12, ()))
         tokens = torch.randint(0, VOCAB, (length,)).tolist()
-        num_scored = int(torch.randint(1, length, ()))
-        endings.append(Ending(tokens=tokens, num_scored=num_scored, source_id=number % 3))
-    return endings
+        start = int(torch.randint(1, length, ()))
+        passages.append(Passage(tokens=tokens, start=start, source_id=number % 3))
+    return passages
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 20, 10_000])
 def test_scores_are_products_of_shares_in_the_order_of_the_texts(batch_tokens):
-    model, endings = Bigrams(), random_endings()
-    scores = score_endings(model, endings, batch_tokens=batch_tokens, unit="texts")
-    for score, ending in zip(scores, endings, strict=True):
-        pairs = list(zip(ending.tokens, ending.tokens[1:], strict=False))[-ending.num_scored :]
-        shares = [model.share(ending.source_id, *pair) for pair in pairs]
+    model, passages = Bigrams(), random_passages()
+    scores = score_passages(model, passages, batch_tokens=batch_tokens, unit="texts")
+    for score, passage in zip(scores, passages, strict=True):
+        pairs = list(zip(passage.tokens, passage.tokens[1:], strict=False))[passage.start - 1 :]
+        shares = [model.share(passage.source_id, *pair) for pair in pairs]
         assert score.log_likelihood == pytest.approx(math.log(math.prod(shares)), abs=1e-5)
-        best = [int(model.table[ending.source_id, before].argmax()) for before, _ in pairs]
-        assert score.is_greedy == (best == list(ending.tokens[-ending.num_scored :]))
-    longest = max(len(ending.tokens) for ending in endings) - 1
+        best = [int(model.table[passage.source_id, before].argmax()) for before, _ in pairs]
+        assert score.is_greedy == (best == list(passage.tokens[passage.start :]))
+    longest = max(len(passage.tokens) for passage in passages) - 1
     assert max(model.sizes) <= max(batch_tokens, longest)
-    assert sum(model.sizes) == sum(len(ending.tokens) - 1 for ending in endings)
+    assert sum(model.sizes) == sum(len(passage.tokens) - 1 for passage in passages)
 
 
 def test_a_text_that_the_model_would_write_is_greedy():
@@ -56,6 +56,6 @@ def test_a_text_that_the_model_would_write_is_greedy():
     for _ in range(5):
         tokens.append(int(model.table[1, tokens[-1]].argmax()))
     other = [*tokens[:-1], (tokens[-1] + 1) % VOCAB]
-    endings = [Ending(tokens=text, num_scored=4, source_id=1) for text in (tokens, other)]
-    scores = score_endings(model, endings, batch_tokens=100, unit="texts")
+    passages = [Passage(tokens=text, start=2, source_id=1) for text in (tokens, other)]
+    scores = score_passages(model, passages, batch_tokens=100, unit="texts")
     assert [score.is_greedy for score in scores] == [True, False]
