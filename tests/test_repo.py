@@ -1,4 +1,4 @@
-"""The repository as a whole: promised command lines, README commands, versions, and house rules."""
+"""The repository as a whole: promised command lines, documented ones, versions, house rules."""
 
 import importlib
 import os
@@ -98,9 +98,13 @@ def programs() -> list[str]:
     return sorted(promised | {f"tools.{path.stem}" for path in (ROOT / "tools").glob("*.py")})
 
 
-def readme_commands() -> list[list[str]]:
-    """Simple commands of README.md's bash blocks, as lists of words."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ("data.md", "training.md", "deletion.md", "release.md")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in DOCS)]
+
+
+def documented_commands(page: Path) -> list[list[str]]:
+    """Simple commands of a page's bash blocks, as lists of words."""
+    text = page.read_text(encoding="utf-8")
     commands: list[list[str]] = []
     for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
@@ -163,11 +167,12 @@ def test_help_imports_nothing_heavy(program, tmp_path):
     assert "examples:" in done.stdout
 
 
-def test_readme_commands_name_what_exists_and_parse():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_name_what_exists_and_parse(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    commands = readme_commands()
+    commands = documented_commands(page)
     ours = [command for command in commands if entry_point(command)]
-    assert ours, "README.md shows no command of this project in a ```bash block"
+    assert ours, f"{page.name} shows no command of this project in a ```bash block"
     for command in ours:
         check_parses(command)
     for program, *arguments in commands:

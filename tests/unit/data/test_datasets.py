@@ -1,4 +1,4 @@
-"""Python blocks of README.md: a corpus read by number, by name, in order, and in `datasets`."""
+"""Python blocks of docs/data.md: a corpus read by number, by name, in order, and in `datasets`."""
 
 import json
 import re
@@ -12,13 +12,13 @@ import pytest
 from data_prep.build import main as build
 from nulls_dist.benchmark.random_corpus import write_random_corpus
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "data.md"
 TOWNS = ["Alabama", *(f"Town {number}" for number in range(40))]
 
 
 def _section(heading):
-    """Text below a heading of README.md, up to the next one."""
-    _, _, rest = README.read_text("utf-8").partition(f"# {heading}\n")
+    """Text below a heading of the page, up to the next one."""
+    _, _, rest = PAGE.read_text("utf-8").partition(f"# {heading}\n")
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
