@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nulls_dist.errors import NullsError
+from nulls_dist.benchmark.own_process import measure_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,18 +51,5 @@ def measure_build(
     # As root in a container, where Open MPI would refuse to start.
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     environment = {"OMP_NUM_THREADS": "1"} | allowed | os.environ
-    begin = time.monotonic()
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        log = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise NullsError(f"{' '.join(command)} ended with exit code {process.returncode}:\n{log}")
-    return BuildCost(
-        wall_s=time.monotonic() - begin,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mib=usage.ru_maxrss / 1024,
-    )
+    cost = measure_command(command, environment=environment, quiet=True)
+    return BuildCost(wall_s=cost["seconds"], cpu_s=cost["cpu_seconds"], peak_mib=cost["peak_mib"])

@@ -3,9 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -15,6 +13,7 @@ from tqdm import tqdm
 from data_prep.benchmark.builds import BuildCost, find_mpirun, measure_build
 from data_prep.benchmark.parts import measure_parts
 from data_prep.benchmark.repeated_dump import PageSource, read_pages, write_repeated_dump
+from nulls_dist.benchmark.own_process import run_alone
 
 TARGET_EFFICIENCY: Final = 0.75
 TARGET_SPEEDUP: Final = 1.6
@@ -85,8 +84,7 @@ def _measure_speed(source: PageSource, folder: Path, dump: Path, tokenizer: Path
     costs: dict[str, list[BuildCost]] = {name: [] for name in ways}
     for index in tqdm(range(_ROUNDS), desc="rounds", disable=None):
         # In a process of its own: this one's memory would count in what it starts.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            parts.append(pool.submit(measure_parts, dump, tokenizer).result())
+        parts.append(run_alone(measure_parts, dump, tokenizer))
         for name, way in ways.items():
             costs[name].append(way(folder / f"{name} {index}"))
     cpu_s = {name: statistics.median(each[name] for each in parts) for name in parts[0]}

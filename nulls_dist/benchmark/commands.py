@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from nulls_dist.benchmark.own_process import measure_command
 from nulls_dist.errors import InputError, NullsError
 
 _TOOLS: Final = Path(__file__).resolve().parents[2] / "tools"
@@ -65,3 +66,15 @@ class Commands:
                 f"python {shlex.join(command)} ended with exit code {done.returncode}; see above"
             )
         return done.stdout
+
+    @staticmethod
+    def measure(*arguments: Any) -> dict[str, float]:
+        """Run `python ARGUMENTS` without its standard output.
+
+        Returns:
+            "seconds", "cpu_seconds" and "peak_mib".
+
+        Raises:
+            NullsError: it failed.
+        """
+        return measure_command([sys.executable, *map(str, arguments)])

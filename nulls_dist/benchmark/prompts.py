@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nulls_dist.benchmark.own_process import run_alone
+from nulls_dist.benchmark.own_process import measure_alone
 from nulls_dist.benchmark.prompts_steps import answer_queries, build
 from nulls_dist.benchmark.random_sources import write_random_sources
 
@@ -26,8 +26,8 @@ def bench_prompts(work: Path, *, num_titles: int, num_queries: int) -> dict[str,
     with TemporaryDirectory(dir=work) as folder:
         table, index = Path(folder) / "sources.parquet", Path(folder) / "index"
         write_random_sources(table, num_titles)
-        building = run_alone(build, table, index)
-        asking = run_alone(answer_queries, table, index, num_queries)
+        building = measure_alone(build, table, index)
+        asking = measure_alone(answer_queries, table, index, num_queries)
         return {
             "titles": num_titles,
             "queries_of_each_kind": num_queries,

@@ -38,7 +38,7 @@ class RandomNames:
         draws = np.random.default_rng(0).permutation(len(syllables) ** 2 * len(_ENDINGS))
         firsts, rest = np.divmod(draws, len(syllables) * len(_ENDINGS))
         words = [
-            (syllables[first] + syllables[place // len(_ENDINGS)] + _ENDINGS[place % len(_ENDINGS)])
+            syllables[first] + syllables[place // len(_ENDINGS)] + _ENDINGS[place % len(_ENDINGS)]
             for first, place in zip(firsts, rest, strict=True)
         ]
         distinct = list(dict.fromkeys(words))[:size]
@@ -60,7 +60,7 @@ class RandomNames:
 
 
 def write_random_sources(path: Path, num_sources: int) -> None:
-    """Write a source table; row r has key r, title r and the aliases from `aliases_of(r)`.
+    """Write a source table; row r has key r, name r as title, its aliases from `first_aliases` on.
 
     Args:
         path: of the file.

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from nulls_dist import hashing
-from nulls_dist.benchmark.own_process import run_alone
+from nulls_dist.benchmark.own_process import measure_alone
 from nulls_dist.benchmark.random_sources import (
     URL_PREFIX,
     RandomNames,
@@ -31,8 +31,8 @@ def bench_resolve(work: Path, *, num_sources: int, num_lines: int) -> dict[str, 
             and names that no source has.
 
     Returns:
-        "ways": seconds, CPU seconds, peak_mib and the lines by outcome; "table_bytes",
-        "measured_on".
+        "ways": seconds, CPU seconds, peak_mib and the lines by outcome; "table_bytes"; the
+        targets.
     """
     work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=work) as folder:
@@ -46,8 +46,8 @@ def bench_resolve(work: Path, *, num_sources: int, num_lines: int) -> dict[str, 
             "target_seconds": TARGET_SECONDS,
             "target_mib": TARGET_MIB,
             "ways": {
-                "resolve_requests": run_alone(resolve, table, request),
-                "dict of titles and aliases": run_alone(look_up_in_dict, table, request),
+                "resolve_requests": measure_alone(resolve, table, request),
+                "dict of titles and aliases": measure_alone(look_up_in_dict, table, request),
             },
         }
 

@@ -5,20 +5,21 @@ what any verified copy must do. Both sides take turns, and read what the page ca
 """
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from nulls_dist.benchmark.commands import Commands
-from nulls_dist.benchmark.large import measure_command, write_checkpoint_in_child
+from nulls_dist.benchmark.large_inputs import (
+    generate_corpus,
+    write_checkpoint_alone,
+    write_request,
+)
 from nulls_dist.data.corpus import Corpus
-
-_ARTICLES: Final = 5000
 
 
 def bench_strip(work: Path, preset: str, *, rounds: int) -> dict[str, Any]:
@@ -35,33 +36,28 @@ def bench_strip(work: Path, preset: str, *, rounds: int) -> dict[str, Any]:
     """
     commands = Commands()
     work.mkdir(parents=True)
-    corpus_dir, checkpoint = work / "corpus", work / "checkpoint"
-    commands.python(
-        *("-m", "data_prep.build", "--input", "generated", "--format", "generated"),
-        *("--articles", _ARTICLES, "--renderings", 1, "--out", corpus_dir),
-        *("--tokenizer", "train:bpe:8000"),
-    )
-    write_checkpoint_in_child(preset, corpus_dir, checkpoint, with_optimizer=False)
-    source_ids = sorted(set(Corpus(corpus_dir).source_ids.tolist()))
+    checkpoint = work / "checkpoint"
+    corpus = generate_corpus(commands, work / "corpus")
+    num_bytes = write_checkpoint_alone(preset, corpus, checkpoint, with_optimizer=False)
     return {
         "preset": preset,
-        "checkpoint_bytes": sum(path.stat().st_size for path in _files(checkpoint)),
+        "checkpoint_bytes": num_bytes,
         "cases": {
-            str(number): _measure_case(work, checkpoint, source_ids[:number], rounds)
+            str(number): _measure_case(work, checkpoint, corpus, number, rounds)
             for number in (1, 1000)
         },
     }
 
 
 def _measure_case(
-    work: Path, checkpoint: Path, source_ids: list[int], rounds: int
+    work: Path, checkpoint: Path, corpus: Corpus, num_sources: int, rounds: int
 ) -> dict[str, float]:
     request, out = work / "sources.txt", work / "stripped"
-    request.write_text("".join(f"id:{source_id}\n" for source_id in source_ids))
+    write_request(request, corpus, num_sources)
     ours, theirs, peaks = [], [], []
     touched: list[str] = []
     for _ in range(rounds):
-        found = measure_command(
+        found = Commands.measure(
             *(Commands.tool("strip_sources"), checkpoint, request, "--out", out),
             *("--max-collateral", 1, "--records", work / "records"),
         )
@@ -105,10 +101,6 @@ def _startup() -> float:
     code = "import nulls_dist.unlearn.deletion"
     subprocess.run([sys.executable, "-c", code], check=True)
     return time.monotonic() - started
-
-
-def _files(root: Path) -> list[Path]:
-    return [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
 
 
 def format_strip(result: dict[str, Any]) -> str:

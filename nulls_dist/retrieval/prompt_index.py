@@ -107,7 +107,6 @@ class PromptIndex:
             )
         self._root = root
         self._num_titles = manifest.num_titles
-        self._num_names = manifest.num_names
         self._encoder = encoder
         try:
             self._source_ids = np.load(root / IDS_FILE)
