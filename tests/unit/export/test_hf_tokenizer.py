@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as RustTokenizer
 from transformers import AutoTokenizer
 
 from data_prep.train_tokenizer import train_bpe
@@ -60,26 +61,35 @@ def exported(trained: Path) -> AutoTokenizer:
     return AutoTokenizer.from_pretrained(out)
 
 
+@pytest.fixture(scope="module")
+def original(trained: Path) -> SentencePieceTokenizer:
+    return SentencePieceTokenizer(trained / "spm.model")
+
+
+@pytest.fixture(scope="module")
+def converted(trained: Path) -> RustTokenizer:
+    return convert_sentencepiece(trained / "spm.model")
+
+
 @given(text=mixed_text)
 @example(text="</s><s><unk><0x41>")
 @example(text="  two  spaces \n\n\t tab")
 @example(text="aaaaaaaaaaaaaaabaaaaaaaaaaaabababaabaaba")
 @example(text="\u2581a \u2581")
 def test_sentencepiece_export_gives_identical_ids(
-    trained: Path, exported: AutoTokenizer, text: str
+    original: SentencePieceTokenizer, converted: RustTokenizer, exported: AutoTokenizer, text: str
 ) -> None:
-    expected = SentencePieceTokenizer(trained / "spm.model").encode(text)
-    assert convert_sentencepiece(trained / "spm.model").encode(text).ids == expected
+    expected = original.encode(text)
+    assert converted.encode(text).ids == expected
     assert exported(text)["input_ids"] == expected
 
 
 @given(text=mixed_text.filter(lambda text: "\u2581" not in text))
 def test_trained_tokenizer_round_trips_any_text(
-    trained: Path, exported: AutoTokenizer, text: str
+    original: SentencePieceTokenizer, exported: AutoTokenizer, text: str
 ) -> None:
-    tokenizer = SentencePieceTokenizer(trained / "spm.model")
-    ids = tokenizer.encode(text)
-    assert tokenizer.decode(ids) == text
+    ids = original.encode(text)
+    assert original.decode(ids) == text
     assert exported.decode(ids) == text
 
 
