@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 from nulls_dist.durable import FileRecord, read_versioned_json
 from nulls_dist.errors import ConfigError, InputError, IntegrityError
+from nulls_dist.hashing import U64Array
 from nulls_dist.routing.kinds import open_router, spec_type
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
 from nulls_dist.sources import NO_SOURCE
@@ -134,9 +135,14 @@ class CheckpointManifest:
             "files": [asdict(record) for record in self.files],
         }
 
+    @property
+    def deleted_ids(self) -> U64Array:
+        """Ids of the sources with a tombstone, of either grade: (D,) uint64, ascending."""
+        return np.array([entry.source_id for entry in self.tombstones], dtype=np.uint64)
+
     def build_router(self) -> Router:
         """Return the router of this checkpoint, its tombstones included."""
-        deleted = {entry.source_id for entry in self.tombstones}
+        deleted = self.deleted_ids.tolist()
         return open_router(self.router, self.bucket_table, deleted, self.private_sources)
 
     def build_live_router(self) -> Router:

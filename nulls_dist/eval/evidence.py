@@ -92,11 +92,10 @@ def measure_evidence(
     by_source: dict[int, list[Probe]] = defaultdict(list)
     for probe in questions:
         by_source[probe.source_id].append(probe)
-    gone = {entry.source_id for entry in Checkpoint(after).manifest.tombstones}
+    gone = Checkpoint(after).manifest.deleted_ids
     asked = sorted(set(deleted) & by_source.keys())
-    control = sorted(by_source.keys() - gone)[:_MAX_CONTROL]
-    tombstoned = np.array(sorted(gone), dtype=np.uint64)
-    survivors = np.setdiff1d(table.source_ids, tombstoned).tolist()
+    control = sorted(by_source.keys() - set(gone.tolist()))[:_MAX_CONTROL]
+    survivors = np.setdiff1d(table.source_ids, gone).tolist()
     if len(survivors) < _MIN_SURVIVORS:
         raise InputError(
             f"--questions: {len(survivors)} sources survive, but comparing takes {_MIN_SURVIVORS}"

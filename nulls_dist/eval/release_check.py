@@ -80,9 +80,8 @@ def _random_texts(model: InferenceModel) -> list[list[int]]:
 def _some_survivors(root: Path, num: int) -> list[int]:
     """Return sources that were not deleted, evenly spaced; none stands for a missing one."""
     checkpoint = Checkpoint(root)
-    deleted = np.array([entry.source_id for entry in checkpoint.manifest.tombstones], np.uint64)
     everyone = SourceTable(checkpoint.path(SOURCES_FILE)).source_ids
-    survivors = everyone[np.isin(everyone, deleted, invert=True)]
+    survivors = np.setdiff1d(everyone, checkpoint.manifest.deleted_ids)
     chosen = survivors[np.linspace(0, len(survivors) - 1, min(num, len(survivors))).astype(int)]
     return [*map(int, chosen), *[NO_SOURCE] * (num - len(chosen))]
 

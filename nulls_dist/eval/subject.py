@@ -83,7 +83,6 @@ class Subject(ABC):
 class _CheckpointSubject(Subject):
     def __init__(self, checkpoint: Checkpoint, model: InferenceModel) -> None:
         record = tokenizer_record(checkpoint)
-        deleted = [entry.source_id for entry in checkpoint.manifest.tombstones]
         self.root = checkpoint.root
         self.tokenizer = load_tokenizer(checkpoint.root, record)
         self.eos_id = record.eos_id
@@ -91,7 +90,7 @@ class _CheckpointSubject(Subject):
         self.trained_on = checkpoint.manifest.corpus
         self._table = open_sources(checkpoint)
         known = self._table.source_ids if model.config.has_sinks else np.empty(0, np.uint64)
-        self.survivors = np.setdiff1d(known, np.array(deleted, np.uint64))
+        self.survivors = np.setdiff1d(known, checkpoint.manifest.deleted_ids)
         self._model = model
 
     def logits(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> list[Tensor]:

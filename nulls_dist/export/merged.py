@@ -161,7 +161,7 @@ class _MergedMLPs:
 
 
 def _check_live(checkpoint: Checkpoint, table: SourceTable, source_ids: Sequence[int]) -> None:
-    tombstoned = {entry.source_id for entry in checkpoint.manifest.tombstones}
+    tombstoned = set(checkpoint.manifest.deleted_ids.tolist())
     deleted = [source_id for source_id in source_ids if source_id in tombstoned]
     if deleted:
         listed = table.titles_of(deleted[:_MAX_LISTED])

@@ -152,8 +152,7 @@ def _check_excised(checkpoint: Checkpoint) -> None:
 
 
 def _index_survivors(checkpoint: Checkpoint, table: SourceTable) -> SourceIndex:
-    deleted = [entry.source_id for entry in checkpoint.manifest.tombstones]
-    survives = np.isin(table.source_ids, np.array(deleted, np.uint64), invert=True)
+    survives = np.isin(table.source_ids, checkpoint.manifest.deleted_ids, invert=True)
     rows = table.table.filter(survives)
     aliases: Iterable[list[str]] = (names.as_py() for names in rows.column("aliases"))
     return SourceIndex.build(table.source_ids[survives], rows.column("title").to_pylist(), aliases)

@@ -40,8 +40,7 @@ def open_index(
             check_outside(path, checkpoint.root)
             table = open_sources(checkpoint)
             logger.info("indexing the titles and aliases of %d sources", len(table))
-            deleted = [entry.source_id for entry in checkpoint.manifest.tombstones]
-            build_index(table, path, encoder, deleted=deleted)
+            build_index(table, path, encoder, deleted=checkpoint.manifest.deleted_ids.tolist())
         opened = PromptIndex(
             path,
             checkpoint.manifest.build_router(),
