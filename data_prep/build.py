@@ -23,7 +23,7 @@ _GENERATED: Final = "generated"
 _FORMATS: Final = ("wikipedia", "jsonl", "parquet", "text", _GENERATED)
 _ROW_FORMATS: Final = ("jsonl", "parquet")
 _CLEANERS: Final = ("nulls", "hf")
-_POLICIES: Final = ("off", "report", "group", "drop")
+POLICIES: Final = ("off", "report", "group", "drop")
 _EXAMPLES: Final = (
     "python -m data_prep.build --input generated --format generated --out encyclopedia \\",
     "    --tokenizer train:bpe:8000 --articles 300",
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = group.add_argument
     add(
         "--duplicates",
-        choices=_POLICIES,
+        choices=POLICIES,
         default="report",
         help="report: list them in duplicates.parquet (default); group: sources that share a text "
         "become one, that with the lowest key; drop: of texts that are alike only the first stays; "
@@ -117,7 +117,7 @@ def main(argv: Sequence[str]) -> None:
     check_absent(args.out)
     # Imported late, so that --help and usage errors are immediate.
     from data_prep.pipeline import BuildOptions, build_corpus
-    from data_prep.settlement import Policy
+    from nulls_dist.data.duplicates import Policy
 
     begin = time.monotonic()
     with join_crew(args.workers) as crew:

@@ -10,8 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from data_prep.near_duplicates import DocumentOrder, Pairs, Places, Signed
-from data_prep.settlement import Policy, Settlement
+from data_prep.settlement import Settlement
 from data_prep.source_table import FormerSource
+from nulls_dist.data.duplicates import Policy
 from nulls_dist.source_list import spell_names
 
 

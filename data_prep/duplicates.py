@@ -18,11 +18,11 @@ from data_prep.crew import Crew
 from data_prep.duplicate_policy import decide
 from data_prep.exclusion import Exclusion
 from data_prep.near_duplicates import DocumentOrder, Pairs, Signed, find_pairs
-from data_prep.settlement import Policy, Settlement
+from data_prep.settlement import Settlement
 from data_prep.signatures import SigningOptions, choose_rows, sign_group
 from data_prep.spill import PartSlice
 from data_prep.steps import do_once
-from nulls_dist.data.duplicates import DUPLICATES_SCHEMA, write_duplicates
+from nulls_dist.data.duplicates import DUPLICATES_SCHEMA, Policy, write_duplicates
 from nulls_dist.data.format import DUPLICATES_FILE
 from nulls_dist.durable import replaced_file
 

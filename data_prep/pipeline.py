@@ -22,7 +22,7 @@ from data_prep.exclusion import REASONS as EXCLUSION_REASONS
 from data_prep.exclusion import Exclusion, find_excluded
 from data_prep.extract import Extracted, extract_documents
 from data_prep.readers import Reader
-from data_prep.settlement import DROPPED, Policy, Settlement
+from data_prep.settlement import DROPPED, Settlement
 from data_prep.shards import PartitionOptions, read_sources, write_partition
 from data_prep.source_table import write_sources
 from data_prep.spill import PartSlice, SpillOptions, group_parts, spill_group
@@ -31,6 +31,7 @@ from data_prep.tokenizers import check_tokenizer, install_tokenizer, trained_voc
 from nulls_dist import __version__
 from nulls_dist.checkpoint.format import MANIFEST_FILE as CHECKPOINT_MANIFEST
 from nulls_dist.checkpoint.format import read_manifest as read_checkpoint_manifest
+from nulls_dist.data.duplicates import Policy
 from nulls_dist.data.format import (
     DUPLICATES_FILE,
     FACTS_FILE,

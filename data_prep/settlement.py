@@ -16,7 +16,6 @@ deleted by each of them.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Final
 
 from data_prep.source_table import FormerSource
@@ -24,15 +23,6 @@ from data_prep.spool import Spooled
 from nulls_dist.sources import normalize_name
 
 DROPPED: Final = "near-duplicate of another source"
-
-
-class Policy(StrEnum):
-    """What to do about near-duplicates across sources."""
-
-    OFF = "off"
-    REPORT = "report"
-    GROUP = "group"
-    DROP = "drop"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nulls_dist.data.duplicates import REPORT, open_duplicates
+from nulls_dist.data.duplicates import Policy, open_duplicates
 from nulls_dist.data.format import (
     DUPLICATES_FILE,
     SOURCES_FILE,
@@ -247,6 +247,6 @@ def _verify_duplicates(
         keys = table[f"source_key_{side}"].to_pylist()
         expected = [source_id_of(manifest.corpus, key) for key in keys]
         _require(ids.tolist() == expected, path, "a source key does not hash to its id")
-        if found.policy == REPORT:
+        if found.policy is Policy.REPORT:
             pairs = np.rec.fromarrays([ids, table[f"doc_index_{side}"].to_numpy()])
             _require(bool(np.isin(pairs, documents).all()), path, "a document is not in the corpus")

@@ -6,12 +6,13 @@ are equal, as those of equal texts are. Document a stands first: its source's ke
 one, of equally long ones the smaller; rows are sorted by a, then b, in that order. Of texts whose
 signatures are equal the first is a pair with each other one, not each with each.
 
-The file's metadata name the `threshold` of similarity and the `policy`. With "report" the documents
-are those of the corpus. With "group" and "drop" the pairs are a record: their sources were united,
-or b left out, so no pair is left in the corpus.
+The file's metadata name the `threshold` of similarity and the `Policy`, which is not "off". With
+"report" the documents are those of the corpus. With "group" and "drop" the pairs are a record:
+their sources were united, or b left out, so no pair is left in the corpus.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,9 +27,6 @@ from nulls_dist.data.format import DUPLICATES_FILE, CorpusManifest
 from nulls_dist.durable import check_file
 from nulls_dist.errors import IntegrityError
 
-REPORT: Final = "report"
-"""Policy of a corpus that holds the pairs."""
-
 DUPLICATES_SCHEMA: Final = pa.schema(
     [
         pa.field("source_id_a", pa.uint64(), nullable=False),
@@ -42,6 +40,16 @@ DUPLICATES_SCHEMA: Final = pa.schema(
         pa.field("title_b", pa.string(), nullable=False),
     ]
 )
+
+
+class Policy(StrEnum):
+    """What a build does about near-duplicates across sources."""
+
+    OFF = "off"
+    """Nothing is looked for, so there is no file."""
+    REPORT = "report"
+    GROUP = "group"
+    DROP = "drop"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +84,7 @@ class DuplicateTable:
     Attributes:
         table: the columns of `DUPLICATES_SCHEMA`.
         threshold: least similarity.
-        policy: what was done about the pairs: report, group or drop.
+        policy: what was done about the pairs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,10 +101,10 @@ class DuplicateTable:
             raise IntegrityError(f"{path}: schema differs from the format")
         metadata = self.table.schema.metadata or {}
         try:
-            self.policy = metadata[b"policy"].decode()
+            self.policy = Policy(metadata[b"policy"].decode())
             self.threshold = float(metadata[b"threshold"])
         except (KeyError, ValueError) as error:
-            raise IntegrityError(f"{path}: metadata lack policy or threshold: {error}") from error
+            raise IntegrityError(f"{path}: no policy and threshold: {error}") from error
         similarity = self.table["similarity"].to_numpy()
         if not np.all((similarity >= self.threshold) & (similarity <= 1)):
             raise IntegrityError(f"{path}: a similarity is not from {self.threshold} to 1")

@@ -12,7 +12,7 @@ from nulls_dist.checkpoint.format import WEIGHTS_DIR
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data import format as corpus_format
-from nulls_dist.data.duplicates import REPORT, DuplicateTable, NearDuplicate, open_duplicates
+from nulls_dist.data.duplicates import DuplicateTable, NearDuplicate, Policy, open_duplicates
 from nulls_dist.data.source_table import SourceTable, open_source_table
 from nulls_dist.routing.reference_router import ReferenceRouter
 from nulls_dist.routing.router import Router
@@ -124,7 +124,7 @@ def _facts_of_corpus(
 ) -> dict[str, Any]:
     near = None
     if pairs is not None:  # none are left where they were grouped or dropped
-        near = pairs.of_source(entry["source_id"]) if pairs.policy == REPORT else []
+        near = pairs.of_source(entry["source_id"]) if pairs.policy is Policy.REPORT else []
         near = [replace(other, title=table.title_of(other.source_id)) for other in near]
     return {
         "state": "live",

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.data.duplicates import REPORT, DuplicateTable, write_duplicates
+from nulls_dist.data.duplicates import DuplicateTable, Policy, write_duplicates
 from nulls_dist.data.format import (
     DUPLICATES_FILE,
     FACTS_FILE,
@@ -188,7 +188,7 @@ def _pairs_left(plan: CorpusPlan) -> pa.Table:
     names = plan.table.table.filter(is_gone)["aliases"].combine_chunks().flatten()
     former = np.array(read_ids(names.to_pylist()), dtype=np.uint64)
     documents = np.empty((0, 2), np.uint64)
-    if pairs.policy == REPORT:
+    if pairs.policy is Policy.REPORT:
         columns = (plan.corpus.source_ids, plan.corpus.doc_indices.astype(np.uint64))
         documents = np.stack([column[~plan.stays] for column in columns], axis=1)
     return pairs.without(np.union1d(plan.gone, former), documents)

@@ -122,6 +122,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(DUPLICATES_SCHEMA.empty_table(), path)
     with pytest.raises(IntegrityError, match="policy"):
         DuplicateTable(path)
+    with pytest.raises(IntegrityError, match="policy.*'ignore'"):
+        DuplicateTable(write(path, [], policy="ignore"))
 
 
 def pairs_of(texts: dict[int, tuple[int, int]], likeness: dict[tuple[int, int], float]):

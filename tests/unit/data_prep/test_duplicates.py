@@ -11,11 +11,12 @@ import pytest
 import data_prep.jsonl
 import data_prep.near_duplicates
 import data_prep.spill
-from data_prep.build import main
+from data_prep.build import POLICIES, main
 from data_prep.near_duplicates import WINDOW
 from data_prep.signatures import MIN_RECALL, NUM_PERMUTATIONS, choose_rows, open_signer, shingles
 from data_prep.verification import verify_corpus
 from nulls_dist.cli import run_command
+from nulls_dist.data.duplicates import Policy
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import IntegrityError
@@ -363,3 +364,7 @@ def test_threshold_outside_its_range_is_refused(
     words = command(rows, tmp_path / "out", f"--duplicate-threshold={value}")
     assert run_command(main, words) == 2
     assert "duplicate-threshold" in capsys.readouterr().err
+
+
+def test_the_command_line_offers_every_policy() -> None:
+    assert POLICIES == tuple(Policy)
