@@ -122,7 +122,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(DUPLICATES_SCHEMA.empty_table(), path)
     with pytest.raises(IntegrityError, match="policy"):
         DuplicateTable(path)
-    with pytest.raises(IntegrityError, match="policy.*'ignore'"):
+    with pytest.raises(IntegrityError, match=r"policy.*'ignore'"):
         DuplicateTable(write(path, [], policy="ignore"))
 
 

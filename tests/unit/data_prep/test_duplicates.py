@@ -367,4 +367,4 @@ def test_threshold_outside_its_range_is_refused(
 
 
 def test_the_command_line_offers_every_policy() -> None:
-    assert POLICIES == tuple(Policy)
+    assert tuple(Policy) == POLICIES
