@@ -11,25 +11,24 @@ from typing import Final, get_args
 import numpy as np
 import numpy.typing as npt
 
+from nulls_dist.config.schema import KERNEL_MULTIPLE
 from nulls_dist.errors import ConfigError
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.reference import SHARED_BITS, IdType, reference_masks
 from nulls_dist.routing.router import NO_SINK, Router, RouterSpec
 
-_WIDTH_MULTIPLE: Final = 8
-"""Grouped matrix products want the number of active sinks to be a multiple of this."""
 _USUAL_DEVIATIONS: Final = 4.0
 
 
 def usual_width(num_sinks: int, p_active: float) -> int:
     """Return a padded number of active sinks that hardly any mask exceeds.
 
-    Four standard deviations above the mean, as a multiple of 8: 144 for the released pool, whose
-    masks have 59 to 140 sinks.
+    Four standard deviations above the mean, as a multiple of `KERNEL_MULTIPLE`: 144 for the released
+    pool, whose masks have 59 to 140 sinks.
     """
     mean = num_sinks * p_active
     usual = min(num_sinks, mean + _USUAL_DEVIATIONS * sqrt(mean * (1 - p_active)))
-    return _WIDTH_MULTIPLE * ceil(usual / _WIDTH_MULTIPLE)
+    return KERNEL_MULTIPLE * ceil(usual / KERNEL_MULTIPLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +86,8 @@ class ReferenceRouter(Router):
             source_ids: (S,) uint64.
 
         Returns:
-            (L, S, K) int64, ascending along K, then `NO_SINK`; K is a multiple of 8, at least
-            `num_active` and as large as the widest mask needs.
+            (L, S, K) int64, ascending along K, then `NO_SINK`; K is a multiple of
+            `KERNEL_MULTIPLE`, at least `num_active` and as large as the widest mask needs.
 
         Raises:
             RefusedError: one of the sources has a tombstone.
@@ -104,7 +103,7 @@ class ReferenceRouter(Router):
         counts = masks.sum(axis=1)
         widest = int(counts.max(initial=spec.num_active))
         sinks = np.full(
-            (len(masks), _WIDTH_MULTIPLE * ceil(widest / _WIDTH_MULTIPLE)), NO_SINK, np.int64
+            (len(masks), KERNEL_MULTIPLE * ceil(widest / KERNEL_MULTIPLE)), NO_SINK, np.int64
         )
         rows, chosen = np.nonzero(masks)
         first = np.cumsum(counts) - counts
