@@ -50,11 +50,11 @@ def main(argv: Sequence[str]) -> None:
     """Run the tool."""
     args = build_parser().parse_args(argv)
     from nulls_dist.released.checkpoint import import_release
-    from nulls_dist.released.report import describe_import
+    from nulls_dist.released.report import describe_import, format_import
 
     import_release(args.release, args.titles, args.out, id_dtype=args.ids)
     report = describe_import(args.out)
-    print(json.dumps(report.to_dict(), indent=2) if args.json else report.to_text())
+    print(json.dumps(report.to_dict(), indent=2) if args.json else format_import(report))
 
 
 if __name__ == "__main__":

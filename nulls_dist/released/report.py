@@ -35,26 +35,6 @@ class ImportReport:
         """Return the report as JSON-ready values."""
         return asdict(self)
 
-    def to_text(self) -> str:
-        """Return the report for a person."""
-        lines = [
-            f"checkpoint  {self.checkpoint}",
-            f"neurons     {self.num_backbone} backbone, {self.num_sinks} sinks per MLP",
-            f"router      {self.router}",
-            f"sources     {self.num_sources} with {self.num_masks} masks",
-        ]
-        if self.max_sharing > 1:
-            lines.append(
-                f"twins       up to {self.max_sharing} sources have one and the same mask: "
-                "excising one of them takes the whole mask from all the others too"
-            )
-        if self.num_all_sinks:
-            lines.append(
-                f"all sinks   {self.num_all_sinks} sources have every sink: excising one of them "
-                "would empty the pool"
-            )
-        return "\n".join(lines)
-
 
 def describe_import(root: Path) -> ImportReport:
     """Describe a checkpoint that was imported.
@@ -79,3 +59,24 @@ def describe_import(root: Path) -> ImportReport:
         router=spec.kind,
         off_gain=spec.off_gain,
     )
+
+
+def format_import(report: ImportReport) -> str:
+    """Return a report for a terminal."""
+    lines = [
+        f"checkpoint  {report.checkpoint}",
+        f"neurons     {report.num_backbone} backbone, {report.num_sinks} sinks per MLP",
+        f"router      {report.router}",
+        f"sources     {report.num_sources} with {report.num_masks} masks",
+    ]
+    if report.max_sharing > 1:
+        lines.append(
+            f"twins       up to {report.max_sharing} sources have one and the same mask: "
+            "excising one of them takes the whole mask from all the others too"
+        )
+    if report.num_all_sinks:
+        lines.append(
+            f"all sinks   {report.num_all_sinks} sources have every sink: excising one of them "
+            "would empty the pool"
+        )
+    return "\n".join(lines)

@@ -10,8 +10,9 @@ and fc_2 (up) and per column of proj (down). Attention's rows are all queries, a
 Megatron keeps the queries, key and value of each key-value group together. Every tensor has its
 place; unknown, missing and misshapen ones are refused by name.
 
-Known from the copy of the authors' code and a real-weights check in HALO: names and layout. Not
-known: whether the release has the prefix or litgpt's training state around the tensors.
+Source of names and layout: the copy of the authors' code in HALO, a public audit of the weights
+that checks them. Whether the release has the prefix, or litgpt's training state around the tensors,
+is not known, so both are read.
 
 Dimensions: G backbone neurons, P sinks, D model dim, H query heads, K key heads, h head dim.
 """
