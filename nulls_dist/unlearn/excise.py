@@ -95,7 +95,7 @@ class Excision:
         begin = piece.start - first * width
         inside = whole.reshape(-1)[begin : begin + piece.length]
         inside[:] = stored
-        whole[rows - first] = bits_of(self._values(piece, rows)).numpy()
+        whole[rows - first] = _bits_of(self._values(piece, rows)).numpy()
         begins = np.maximum(rows * width, piece.start)
         ends = np.minimum((rows + 1) * width, piece.start + piece.length)
         return inside, int((ends - begins).sum())
@@ -127,7 +127,7 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
         for part in SINK_PARTS
     }
     shape = (model.num_sinks, model.hidden_size)
-    header, data_begin = read_header(file.path)
+    header, data_begin = _read_header(file.path)
     for name in file.names():
         is_weight = name in places
         if is_weight:
@@ -224,12 +224,12 @@ def _read_bits(file: BinaryIO, piece: Piece) -> BitArray:
     return np.fromfile(file, dtype=f"i{piece.dtype.itemsize}", count=piece.length)
 
 
-def bits_of(values: Tensor) -> Tensor:
+def _bits_of(values: Tensor) -> Tensor:
     """View floating-point values as integers, so that equal means equal in every bit."""
     return values.view(_BITS[values.dtype.itemsize])
 
 
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Return a safetensors file's header and where its data begins."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
