@@ -70,14 +70,14 @@ def main(argv: Sequence[str]) -> None:
     if not args.prompt.isprintable() and _is_not_unicode(args.prompt):
         raise InputError("the prompt is not Unicode text; give it in UTF-8")
     from nulls_dist.checkpoint.store import Checkpoint
-    from nulls_dist.data.format import TokenizerRecord
     from nulls_dist.data.tokenizer import load_tokenizer
     from nulls_dist.eval.generation import continue_text
     from nulls_dist.eval.inference import load_for_inference
+    from nulls_dist.export.release import tokenizer_record
 
     checkpoint = Checkpoint(args.checkpoint)
     activation = _activate(checkpoint, args)
-    record = TokenizerRecord(**checkpoint.manifest.tokenizer)
+    record = tokenizer_record(checkpoint)
     tokenizer = load_tokenizer(checkpoint.root, record)
     prompt = tokenizer.encode(args.prompt)
     with load_for_inference(checkpoint.root) as model:

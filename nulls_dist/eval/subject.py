@@ -17,7 +17,8 @@ from nulls_dist.data.tokenizer import HF_FILE, Tokenizer, load_tokenizer, open_t
 from nulls_dist.durable import read_json
 from nulls_dist.errors import ConfigError, InputError, IntegrityError, UnknownSourceError
 from nulls_dist.eval.inference import InferenceModel, load_for_inference
-from nulls_dist.export.release import PROVENANCE_FILE, tokenizer_record
+from nulls_dist.export.provenance import PROVENANCE_FILE
+from nulls_dist.export.release import tokenizer_record
 from nulls_dist.hashing import U64Array
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.source_list import Means, parse_request

@@ -32,16 +32,15 @@ from nulls_dist.durable import (
     check_outside,
     link_or_copy,
     new_directory,
-    record_file,
     sha256_file,
     write_json,
 )
 from nulls_dist.errors import IntegrityError
 from nulls_dist.export.hf_tokenizer import export_tokenizer
+from nulls_dist.export.provenance import PROVENANCE_FILE, record_tree
 
 PREFIX: Final = "documents"
 """What Megatron's --data-path names, inside the output."""
-PROVENANCE_FILE: Final = "provenance.json"
 
 _MAGIC: Final = b"MMIDIDX\x00\x00"
 _VERSION: Final = 1
@@ -116,7 +115,6 @@ def write_indexed_dataset(corpus: Corpus, prefix: Path) -> None:
 def _describe(corpus: Corpus, out: Path) -> dict[str, Any]:
     """Return where an export comes from, and what it holds."""
     manifest = corpus.manifest
-    names = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     return {
         "nulls_dist": __version__,
         "corpus": manifest.corpus,
@@ -130,5 +128,5 @@ def _describe(corpus: Corpus, out: Path) -> dict[str, Any]:
         "num_documents": manifest.num_documents,
         "num_tokens": manifest.num_tokens,
         "token_type": _STORED[manifest.token_type][0].name,
-        "files": [asdict(record_file(out, name)) for name in names],
+        "files": record_tree(out),
     }

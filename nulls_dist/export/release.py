@@ -7,7 +7,7 @@ provenance.json    where the weights come from, and a checksum of every file
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import (
     check_outside,
     new_directory,
-    record_file,
     sha256_file,
     write_json,
     write_text,
@@ -38,8 +37,7 @@ from nulls_dist.export.llama import (
     write_weights,
 )
 from nulls_dist.export.model_card import CardText, build_card, count_deleted
-
-PROVENANCE_FILE: Final = "provenance.json"
+from nulls_dist.export.provenance import PROVENANCE_FILE, record_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +133,5 @@ def _origin(checkpoint: Checkpoint, out: Path) -> dict[str, Any]:
         "corpus": manifest.corpus,
         "router": manifest.router.to_dict(),
         "num_deleted_sources": count_deleted(manifest),
-        "files": [
-            asdict(record_file(out, path.relative_to(out).as_posix()))
-            for path in sorted(out.rglob("*"))
-            if path.is_file()
-        ],
+        "files": record_tree(out),
     }
