@@ -23,8 +23,8 @@ _USUAL_DEVIATIONS: Final = 4.0
 def usual_width(num_sinks: int, p_active: float) -> int:
     """Return a padded number of active sinks that hardly any mask exceeds.
 
-    Four standard deviations above the mean, as a multiple of `KERNEL_MULTIPLE`: 144 for the released
-    pool, whose masks have 59 to 140 sinks.
+    Four standard deviations above the mean, as a multiple of `KERNEL_MULTIPLE`: 144 for the
+    released pool, whose masks have 59 to 140 sinks.
     """
     mean = num_sinks * p_active
     usual = min(num_sinks, mean + _USUAL_DEVIATIONS * sqrt(mean * (1 - p_active)))
