@@ -5,15 +5,14 @@ from pathlib import Path
 
 from nulls_dist.checkpoint.shapes import check_has_sinks, model_of
 from nulls_dist.checkpoint.store import Checkpoint
-from nulls_dist.errors import ConfigError, RefusedError, UnknownSourceError
+from nulls_dist.errors import ConfigError, RefusedError
 from nulls_dist.eval.states import State
 from nulls_dist.retrieval.checkpoint_index import open_index
 from nulls_dist.retrieval.encoder import Encoder
 from nulls_dist.retrieval.prompt_index import Candidate
-from nulls_dist.source_list import parse_request
 from nulls_dist.sources import NO_SOURCE
 from nulls_dist.unlearn.plan import open_sources
-from nulls_dist.unlearn.resolve import Outcome, resolve_requests
+from nulls_dist.unlearn.resolve import find_sources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +65,8 @@ def name_source(checkpoint: Checkpoint, name: str) -> Activation:
         RefusedError: the source was deleted.
         UnknownSourceError: the name is not that of one source.
     """
-    (found,) = resolve_requests(open_sources(checkpoint), [parse_request(name, line=1)])
-    if found.outcome is not Outcome.MATCHED or found.source_id is None:
-        raise UnknownSourceError(f"source {name!r} is {found.outcome}: {found.detail}")
+    (found,) = find_sources(open_sources(checkpoint), [name])
+    assert found.source_id is not None
     for entry in checkpoint.manifest.tombstones:
         if entry.source_id == found.source_id:
             raise RefusedError(

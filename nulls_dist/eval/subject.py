@@ -24,7 +24,7 @@ from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.source_list import Means, parse_request
 from nulls_dist.sources import NO_SOURCE
 from nulls_dist.unlearn.plan import open_sources
-from nulls_dist.unlearn.resolve import resolve_requests
+from nulls_dist.unlearn.resolve import find_sources
 
 
 class Subject(ABC):
@@ -98,16 +98,8 @@ class _CheckpointSubject(Subject):
         return self._model.logits(texts, source_ids)
 
     def find_sources(self, names: Sequence[str]) -> list[int]:
-        requests = [parse_request(name, line) for line, name in enumerate(names, 1)]
-        found = []
-        for resolution in resolve_requests(self._table, requests):
-            if resolution.source_id is None:
-                raise UnknownSourceError(
-                    f"source {resolution.request.text!r} is {resolution.outcome}: "
-                    f"{resolution.detail}"
-                )
-            found.append(resolution.source_id)
-        return found
+        found = find_sources(self._table, names)
+        return [entry.source_id for entry in found if entry.source_id is not None]
 
 
 class _ReleaseSubject(Subject):

@@ -16,9 +16,8 @@ from nulls_dist.data.duplicates import DuplicateTable, NearDuplicate, Policy, op
 from nulls_dist.data.source_table import SourceTable, open_source_table
 from nulls_dist.routing.reference_router import ReferenceRouter
 from nulls_dist.routing.router import Router
-from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.plan import live_router, open_sources
-from nulls_dist.unlearn.resolve import Resolution, resolve_requests
+from nulls_dist.unlearn.resolve import Resolution, resolve_names
 
 _Facts = Callable[[dict[str, Any]], dict[str, Any]]
 """From a source's row to what else a root knows of it."""
@@ -66,7 +65,6 @@ def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
         InputError: `root` is neither.
         IntegrityError: a file is damaged.
     """
-    requests = [parse_request(name, line) for line, name in enumerate(names, start=1)]
     facts: _Facts
     if (root / WEIGHTS_DIR).is_dir():
         checkpoint = Checkpoint(root)
@@ -76,7 +74,7 @@ def look_up(root: Path, names: Sequence[str]) -> list[SourcePlace]:
         manifest = corpus_format.read_manifest(root)
         table = open_source_table(root, manifest)
         facts = partial(_facts_of_corpus, table, manifest, open_duplicates(root, manifest))
-    return [_place(table, facts, entry) for entry in resolve_requests(table, requests)]
+    return [_place(table, facts, entry) for entry in resolve_names(table, names)]
 
 
 def _place(table: SourceTable, facts: _Facts, found: Resolution) -> SourcePlace:

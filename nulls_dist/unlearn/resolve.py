@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
-from nulls_dist.source_list import Means, Request, read_requests
+from nulls_dist.source_list import Means, Request, parse_request, read_requests
 from nulls_dist.sources import NO_SOURCE
 from nulls_dist.unlearn.matching import FORMER_WAY, WAYS, IntArray, MatchedBy, Way, find_rows
 from nulls_dist.unlearn.suggest import suggest_titles
@@ -130,6 +130,33 @@ def matched_ids(resolutions: Sequence[Resolution]) -> list[int]:
         for entry in resolutions
         if entry.outcome is Outcome.MATCHED and entry.source_id is not None
     ]
+
+
+def resolve_names(table: SourceTable, names: Sequence[str]) -> list[Resolution]:
+    """Decide names that were typed, each written as a line of sources.txt.
+
+    Raises:
+        IntegrityError: the table is damaged.
+    """
+    return resolve_requests(
+        table, [parse_request(name, line) for line, name in enumerate(names, 1)]
+    )
+
+
+def find_sources(table: SourceTable, names: Sequence[str]) -> list[Resolution]:
+    """Return what `resolve_names` does, where every name is that of one source.
+
+    Raises:
+        IntegrityError: the table is damaged.
+        UnknownSourceError: a name is not that of one source.
+    """
+    found = resolve_names(table, names)
+    for entry in found:
+        if entry.source_id is None:
+            raise UnknownSourceError(
+                f"source {entry.request.text!r} is {entry.outcome}: {entry.detail}"
+            )
+    return found
 
 
 def resolve_all(table: SourceTable, path: Path) -> list[int]:

@@ -7,10 +7,9 @@ import numpy as np
 
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.exposure import Exposures
-from nulls_dist.source_list import parse_request
 from nulls_dist.unlearn.plan import open_sources
 from nulls_dist.unlearn.replay import Replay
-from nulls_dist.unlearn.resolve import Resolution, resolve_requests
+from nulls_dist.unlearn.resolve import Resolution, resolve_names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +58,7 @@ def trace_sources(
     Raises:
         IntegrityError: a file is damaged.
     """
-    requests = [parse_request(name, line) for line, name in enumerate(names, start=1)]
-    found = resolve_requests(open_sources(checkpoint), requests)
+    found = resolve_names(open_sources(checkpoint), names)
     return [_trace(replay, resolution) for resolution in found]
 
 
