@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nulls_dist.config.environment import LaunchedProcess
+from nulls_dist.config.environment import ALONE
 from nulls_dist.config.presets import Control, control_of, nulls_tiny
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.batches import next_tokens
@@ -21,9 +21,6 @@ from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
 from nulls_dist.segments import SegmentLayout
 
 CPU = torch.device("cpu")
-ALONE = LaunchedProcess(
-    launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
-)
 
 
 def small_config(**changes: Any) -> ModelConfig:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT, zero_settings
-from nulls_dist.config.environment import LaunchedProcess
+from nulls_dist.config.environment import ALONE
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import load_preset
 from nulls_dist.config.schema import RunConfig
@@ -118,12 +118,9 @@ def _documents(config: RunConfig) -> SegmentLayout:
 def _train(
     config: RunConfig, file_content: dict[str, Any], layout: SegmentLayout
 ) -> dict[str, int]:
-    launch = LaunchedProcess(
-        launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
-    )
-    accelerator = select_accelerator(launch.local_rank)
+    accelerator = select_accelerator(ALONE.local_rank)
     topology = resolve_topology(config, world_size=1, rank=0)
-    with process_group(launch, accelerator), model_parallel(topology) as groups:
+    with process_group(ALONE, accelerator), model_parallel(topology) as groups:
         # Megatron and DeepSpeed are imported after the accelerator is chosen.
         from nulls_dist.model.gpt import build_model, initialize
         from nulls_dist.train.engine import build_engine

@@ -2,17 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
 
-from nulls_dist.config.environment import LaunchedProcess
+from nulls_dist.config.environment import ALONE
 from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups, model_parallel, process_group
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import Topology
-
-_ALONE: Final = LaunchedProcess(
-    launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
-)
 
 
 @contextmanager
@@ -20,5 +15,5 @@ def one_process(topology: Topology, accelerator: Accelerator) -> Iterator[Groups
     """Open the groups that Megatron and DeepSpeed need, without their warnings."""
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
-        stack.enter_context(process_group(_ALONE, accelerator))
+        stack.enter_context(process_group(ALONE, accelerator))
         yield stack.enter_context(model_parallel(topology))

@@ -27,6 +27,12 @@ class LaunchedProcess:
     """0 lets a single process choose a free port."""
 
 
+ALONE: Final = LaunchedProcess(
+    launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
+)
+"""One process, for models that are measured or asked, whatever launched it."""
+
+
 def read_launch() -> LaunchedProcess:
     """Read rank and world size from whichever launcher set them; one process without any.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
-from nulls_dist.config.environment import LaunchedProcess
+from nulls_dist.config.environment import ALONE
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
@@ -21,10 +21,6 @@ from nulls_dist.routing.router import Router
 from nulls_dist.routing.sink_sets import SinkMask, sinks_of
 from nulls_dist.segments import SegmentLayout
 from nulls_dist.sources import NO_SOURCE
-
-_ALONE: Final = LaunchedProcess(
-    launcher="python", rank=0, world_size=1, local_rank=0, master_address="", master_port=0
-)
 
 
 class InferenceModel:
@@ -209,9 +205,9 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
     """
     checkpoint = Checkpoint(root)
     config = model_of(checkpoint)
-    accelerator = select_accelerator(_ALONE.local_rank)
+    accelerator = select_accelerator(ALONE.local_rank)
     topology = Topology(dp=1, ep=1, rank=0, num_experts=config.num_experts)
-    with process_group(_ALONE, accelerator), model_parallel(topology):
+    with process_group(ALONE, accelerator), model_parallel(topology):
         from nulls_dist.model.gpt import build_model
         from nulls_dist.model.state import load_weights
 

@@ -3,7 +3,6 @@
 import bz2
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.benchmark.builds import find_mpirun
 from data_prep.build import main
 from tests.corpus_contents import digests
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 DUMP = "dump/enwiki-excerpt-multistream.xml.bz2"
 
 pytest.importorskip("mpi4py", reason="needs mpi4py: the extra mpi", exc_type=ImportError)
-MPIRUN = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+MPIRUN = find_mpirun()
 
 pytestmark = [
     pytest.mark.distributed,
@@ -32,6 +32,7 @@ import json, sys
 import data_prep.jsonl, data_prep.spill
 data_prep.jsonl.PART_BYTES = 2000
 data_prep.spill.MIN_GROUP_BYTES = 4000
+from data_prep.benchmark.builds import find_mpirun
 from data_prep.build import main
 from data_prep.crew import end_ranks
 from nulls_dist.cli import run_command

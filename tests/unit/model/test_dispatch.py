@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nulls_dist.config.environment import ALONE
 from nulls_dist.errors import RefusedError
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import Groups, model_parallel, process_group
@@ -15,7 +16,6 @@ from nulls_dist.routing.router import Router
 from nulls_dist.segments import SegmentLayout
 from nulls_dist.sources import NO_SOURCE
 from tests.small_models import (
-    ALONE,
     CPU,
     layout_of,
     random_router,
