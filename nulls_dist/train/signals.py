@@ -1,6 +1,12 @@
-"""A polite request to stop: SIGTERM (preemption), SIGUSR1 (time limit near) or SIGINT (Ctrl-C)."""
+"""What signals ask of a run: to stop politely, or to tell where it hangs.
 
+SIGTERM (preemption), SIGUSR1 (time limit near) and SIGINT (Ctrl-C) ask it to save and leave,
+SIGUSR2 to write the stacks of all threads to stderr and go on.
+"""
+
+import faulthandler
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -34,3 +40,13 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stack_dumps() -> Iterator[None]:
+    """Answer SIGUSR2 for the duration of a block, also while a thread waits in a collective."""
+    faulthandler.register(signal.SIGUSR2, file=sys.__stderr__, all_threads=True)
+    try:
+        yield
+    finally:
+        faulthandler.unregister(signal.SIGUSR2)
