@@ -102,8 +102,9 @@ up() { # DIR NODES PORT
   (umask 077 && head -c 128 /dev/urandom >"$dir/munge/key")
   write_configuration "$dir" "$nodes" "$port"
   export SLURM_CONF=$dir/slurm.conf
-  munged --key-file="$dir/munge/key" --socket="$dir/run/munge.socket" --pid-file="$dir/run/munged.pid" \
-    --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed" </dev/null >&2
+  # --force: only the caller may get through to the socket, where munged would serve everyone.
+  munged --force --key-file="$dir/munge/key" --socket="$dir/run/munge.socket" --pid-file="$dir/run/munged.pid" \
+    --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed" </dev/null >/dev/null 2>&1
   slurmctld -f "$SLURM_CONF" </dev/null >&2
   for ((node = 1; node <= nodes; node++)); do
     install -d -m 0755 "$dir/spool/127.0.0.$node"
