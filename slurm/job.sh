@@ -33,25 +33,28 @@ attend() {
   wait "$pid" || code=$?
 }
 
-# End this life; the job starts again. A job that just ended would not, also when it was Slurm that preempted it.
-requeue() {
+# End this life; the job starts again, without NODES (with commas) if there are any. A job that just ended would not, also
+# when it was Slurm that preempted it. One that Slurm is ending already was cancelled, or requeued by Slurm: it stays so.
+end_this_life() { # NODES
   trap '' USR1 TERM # requeueing sends TERM to this shell, and KILL some seconds later
-  scontrol requeue "$SLURM_JOB_ID" || say "not requeued (fine if Slurm did it already)"
+  if [[ $(squeue -h -j "$SLURM_JOB_ID" -o %T) == COMPLETING ]]; then
+    say "cancelled, or requeued by Slurm"
+  elif [[ $1 ]]; then
+    local excluded
+    excluded=$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep -o ' ExcNodeList=[^ ]*' | cut -d= -f2)
+    excluded=$1,$excluded
+    excluded=${excluded%,(null)}
+    say "requeued without $excluded"
+    scontrol requeuehold "$SLURM_JOB_ID" # only a pending job can be given nodes to avoid
+    for _ in {1..5}; do
+      scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded" && break
+      sleep 1
+    done
+    scontrol release "$SLURM_JOB_ID"
+  else
+    scontrol requeue "$SLURM_JOB_ID" || say "not requeued"
+  fi
   exit 75
 }
-
-requeue_without() { # NODES, with commas
-  local nodes excluded
-  trap '' USR1 TERM
-  excluded=$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep -o ' ExcNodeList=[^ ]*' | cut -d= -f2)
-  nodes=$1,$excluded
-  nodes=${nodes%,(null)}
-  say "requeued without $nodes"
-  scontrol requeuehold "$SLURM_JOB_ID" # only a pending job can be given nodes to avoid
-  for _ in {1..5}; do
-    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$nodes" && break
-    sleep 1
-  done
-  scontrol release "$SLURM_JOB_ID"
-  exit 75
-}
+requeue() { end_this_life ""; }
+requeue_without() { end_this_life "$1"; }

@@ -87,7 +87,7 @@ printf '%s\t%s\n' "$SLURM_JOB_ID" "$(latest_step)" >>"$run_dir/log/lives.tsv"
 
 # ---- where the ranks meet: rank, local rank and world size are Slurm's own variables ------------------------------
 MASTER_ADDR=${MASTER_ADDR:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)}
-MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
+MASTER_PORT=$((20000 + (SLURM_JOB_ID * 10 + ${SLURM_RESTART_COUNT:-0}) % 10000)) # another one in every life
 export MASTER_ADDR MASTER_PORT
 export NCCL_DEBUG=${NCCL_DEBUG:-WARN} TORCH_NCCL_DUMP_ON_TIMEOUT=1 TORCH_FR_BUFFER_SIZE=${TORCH_FR_BUFFER_SIZE:-2000}
 export TORCH_FR_DUMP_TEMP_FILE=$log/nccl_flight_

@@ -141,10 +141,10 @@ down() { # DIR
   local dir=$1
   export SLURM_CONF=$dir/slurm.conf
   if pid_of "$dir/run/slurmctld.pid" >/dev/null; then
-    timeout 10 scancel --quiet --user "$(id -un)" 2>/dev/null || true
-    for _ in {1..100}; do
+    for _ in {1..30}; do # a job may come back once
       [[ $(timeout 5 squeue -h -o %A 2>/dev/null) ]] || break
-      sleep 0.2
+      timeout 5 scancel --quiet --user "$(id -un)" 2>/dev/null || true
+      sleep 1
     done
   fi
   stop "$dir"/run/slurmd.*.pid "$dir/run/slurmctld.pid"

@@ -184,6 +184,16 @@ def test_a_run_that_hangs_tells_where_is_killed_and_comes_back(
 
 
 @pytest.mark.slow
+def test_a_cancelled_run_saves_and_stays_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    job = submit(cluster, tmp_path / "cancelled")
+    hold(job)
+    cluster.run("scancel", job.number)  # lets it go on as well
+    assert "cancelled, or requeued by Slurm" in job.wait("CANCELLED")
+    assert job.show("Restarts") == "0"
+    assert (job.run_dir / "outcome").read_text() == "stopped\n"
+
+
+@pytest.mark.slow
 def test_a_run_that_crashes_in_every_life_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
     job = submit(cluster, tmp_path / "crashing", NULLS_CONTAINER="env NO_SUCH=yes false")
     said = job.wait("FAILED")
