@@ -62,7 +62,7 @@ def meet(launch: LaunchedProcess, met: Path, *, timeout: datetime.timedelta) -> 
 
     accelerator = select_accelerator(launch.local_rank)
     values = torch.full((_NUM_VALUES,), launch.rank + 1.0, device=accelerator.device)
-    store = dist.TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined]
         launch.master_address,
         launch.master_port,
         launch.world_size,

@@ -6,11 +6,13 @@ SIGUSR2 to write the stacks of all threads to stderr and go on.
 
 import faulthandler
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
+
+_STDERR: Final = 2
+"""The file descriptor; whatever became of sys.stderr, it is the one that a launcher logs."""
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -45,7 +47,7 @@ def stop_request() -> Iterator[StopRequest]:
 @contextmanager
 def stack_dumps() -> Iterator[None]:
     """Answer SIGUSR2 for the duration of a block, also while a thread waits in a collective."""
-    faulthandler.register(signal.SIGUSR2, file=sys.__stderr__, all_threads=True)
+    faulthandler.register(signal.SIGUSR2, file=_STDERR, all_threads=True)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import pytest
 from nulls_dist.parallel.preflight import main
 from tests.launch import ROOT, free_port, srun_environment, start_module
 
+PREFLIGHT = ROOT / "slurm" / "preflight.sh"
 NODE = "node-7"
 
 
@@ -24,8 +25,9 @@ def look_at_node(
     if gpus is not None:
         (commands / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{gpus}\nEND\n")
         (commands / "nvidia-smi").chmod(0o755)
+    started_at = str(int(time.time() - seconds))
     done = subprocess.run(
-        ["bash", str(ROOT / "slurm" / "preflight.sh"), folder, fit, str(int(time.time() - seconds))],
+        ["bash", str(PREFLIGHT), folder, fit, started_at],
         env={
             "PATH": f"{commands}:{os.environ['PATH']}",
             "SLURMD_NODENAME": NODE,
@@ -74,7 +76,7 @@ def test_an_unfit_node_says_why(
 def test_a_node_that_cannot_write_the_run_directory_is_unfit(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     done = subprocess.run(
-        ["bash", str(ROOT / "slurm" / "preflight.sh"), missing, tmp_path, str(int(time.time()))],
+        ["bash", str(PREFLIGHT), missing, tmp_path, str(int(time.time()))],
         capture_output=True,
         text=True,
         check=False,
