@@ -5,6 +5,7 @@
 #
 # Prints what is wrong and ends with 1, or creates FIT_DIR/NODE.0 and ends with 0. Thresholds: see slurm/site.env.example.
 set -euo pipefail
+trap '' TERM # of preemption: a check that was cut short would blame the node
 
 run_dir=$1
 fit_dir=$2

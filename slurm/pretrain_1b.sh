@@ -86,7 +86,7 @@ fi
 printf '%s\t%s\n' "$SLURM_JOB_ID" "$(latest_step)" >>"$run_dir/log/lives.tsv"
 
 # ---- where the ranks meet: rank, local rank and world size are Slurm's own variables ------------------------------
-MASTER_ADDR=${MASTER_ADDR:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)}
+MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 MASTER_PORT=$((20000 + (SLURM_JOB_ID * 10 + ${SLURM_RESTART_COUNT:-0}) % 10000)) # another one in every life
 export MASTER_ADDR MASTER_PORT
 export NCCL_DEBUG=${NCCL_DEBUG:-WARN} TORCH_NCCL_DUMP_ON_TIMEOUT=1 TORCH_FR_BUFFER_SIZE=${TORCH_FR_BUFFER_SIZE:-2000}
@@ -111,17 +111,18 @@ nodes_without() { # FOLDER COUNT: the nodes, with commas, of which fewer than CO
   done | paste -s -d,
 }
 
+# Preemption sends TERM to these steps. They do not listen: who is cut short would look unfit.
 if [[ ${NULLS_PREFLIGHT:-} != no ]]; then
   mkdir -p "$log/fit" "$log/met"
-  timeout 600 srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --output="$log/preflight-%t.log" \
+  timeout --kill-after=30 600 srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 --output="$log/preflight-%t.log" \
     "$code_dir/slurm/preflight.sh" "$run_dir" "$log/fit" "$(date +%s)" || true
   unfit=$(nodes_without "$log/fit" 1)
   if [[ $unfit ]]; then
     say "unfit: $unfit. $(cat "$log"/preflight-*.log | paste -s -d';')"
     requeue_without "$unfit"
   fi
-  if ! timeout 600 srun "${srun_options[@]}" --wait=60 --output="$log/all-reduce-%t.log" \
-    "${python[@]}" -m nulls_dist.parallel.preflight "$log/met"; then
+  if ! timeout --kill-after=30 600 srun "${srun_options[@]}" --wait=60 --output="$log/all-reduce-%t.log" \
+    bash -c 'trap "" TERM; exec "$@"' rank "${python[@]}" -m nulls_dist.parallel.preflight "$log/met"; then
     unfit=$(nodes_without "$log/met" "${SLURM_NTASKS_PER_NODE:-1}")
     say "the ranks cannot add up numbers, see $log/all-reduce-*.log; not to be reached: ${unfit:-none}"
     # If most nodes cannot be reached, it is the first one that cannot, or none is to blame.
@@ -144,7 +145,9 @@ step=$!
 hung=
 # shellcheck disable=SC2317 # attend calls it
 watch_heartbeat() { # rank 0 touches it after every step
-  local age=$(($(date +%s) - $(stat -c %Y "$run_dir/heartbeat")))
+  local touched age
+  touched=$(stat -c %Y "$run_dir/heartbeat") || return 0
+  age=$(($(date +%s) - touched))
   ((age > hang_s)) || return 0
   if [[ ! $hung ]]; then
     say "no step for $age s: the ranks write their stacks and are killed"
