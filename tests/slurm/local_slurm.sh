@@ -111,7 +111,7 @@ up() { # DIR NODES PORT
     slurmd -f "$SLURM_CONF" -N "127.0.0.$node" </dev/null >&2
   done
   for _ in {1..150}; do
-    (($(sinfo -h -p main -t idle -o '%D' 2>/dev/null || echo 0) == nodes)) && return
+    [[ $(sinfo -h -p main -t idle -o '%D' 2>/dev/null) != "$nodes" ]] || return 0
     sleep 0.2
   done
   sinfo -N -l >&2 || true
