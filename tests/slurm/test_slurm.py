@@ -216,6 +216,7 @@ def test_a_run_that_another_life_cannot_help_is_not_repeated(
     assert job.show("Restarts") == "0"
 
 
+@pytest.mark.slow
 def test_a_run_avoids_an_unfit_node(cluster: Cluster, tmp_path: Path) -> None:
     job = submit(
         *(cluster, tmp_path / "avoiding", *ONE_NODE),
