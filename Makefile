@@ -6,10 +6,10 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check clean
+.PHONY: help install demo test test-slow test-slurm test-slurm-sample check clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 install: .venv/installed ## make .venv with everything; does nothing when pyproject.toml is unchanged
 
@@ -27,7 +27,13 @@ test: install ## the tests that every change must pass
 	$(BIN)/python -m pytest
 
 test-slow: install ## the tests that take longer
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not slurm'
+
+test-slurm: install ## the jobs of slurm/ on a throw-away Slurm of this machine (Debian or Ubuntu; root installs it)
+	$(BIN)/python -m pytest -m slurm tests/slurm
+
+test-slurm-sample: install ## the shorter ones of them
+	$(BIN)/python -m pytest -m 'slurm and not slow' tests/slurm
 
 check: install ## style, types, layers, spelling, shell scripts
 	$(BIN)/ruff check .
@@ -36,7 +42,7 @@ check: install ## style, types, layers, spelling, shell scripts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 	@command -v shellcheck >/dev/null || { echo 'shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
-	shellcheck slurm/*.sh .ci/run
+	shellcheck --external-sources slurm/*.sh tests/slurm/*.sh .ci/run
 
 clean: ## remove caches and demo-out; .venv stays
 	rm -rf build dist demo-out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

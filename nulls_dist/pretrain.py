@@ -20,7 +20,7 @@ from nulls_dist.config.schema import RunConfig
 from nulls_dist.config.step_range import parse_step_range
 from nulls_dist.errors import ConfigError
 from nulls_dist.parallel.gpus import GPUS
-from nulls_dist.train.signals import stop_request
+from nulls_dist.train.signals import stack_dumps, stop_request
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
-    with stop_request() as stop:
+    with stop_request() as stop, stack_dumps():
         args = build_parser().parse_args(argv)
         config = replace(apply_overrides(load_preset(args.preset), args.overrides), seed=args.seed)
         if args.control:

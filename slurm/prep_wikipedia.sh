@@ -9,7 +9,7 @@
 # (...-multistream-index.txt.bz2) is looked for beside the dump: without it every task reads all of the dump. Every
 # #SBATCH line can be overridden on the sbatch command line: --nodes=4 --ntasks-per-node=32.
 #
-# Environment:
+# Environment, here or in slurm/site.env (see slurm/site.env.example):
 #   NULLS_DUMP       multistream dump
 #   NULLS_CORPUS     corpus directory to create
 #   NULLS_TOKENIZER  tokenizer file, or train:bpe:N (default: train:bpe:48000)
@@ -26,10 +26,9 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 set -euo pipefail
+source slurm/job.sh
 
 : "${NULLS_DUMP:?must name the dump}" "${NULLS_CORPUS:?must name the corpus directory to create}"
-
-say() { printf '%s [job %s, life %s] %s\n' "$(date +%FT%T)" "$SLURM_JOB_ID" "${SLURM_RESTART_COUNT:-0}" "$*"; }
 
 if [[ -e $NULLS_CORPUS/manifest.json ]]; then
   say "$NULLS_CORPUS is complete"
@@ -38,37 +37,23 @@ fi
 
 read -ra launcher <<<"${NULLS_LAUNCHER:-srun --mpi=pmix}"
 if [[ ${launcher[0]##*/} == srun ]]; then
-  launcher+=(--kill-on-bad-exit=1)
-  export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch
+  launcher+=(--kill-on-bad-exit=1 "${srun_options[@]}")
 else
   launcher+=(-n "$SLURM_NTASKS")
 fi
-export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
 
-build=("${NULLS_PYTHON:-.venv/bin/python}" -m data_prep.build --input "$NULLS_DUMP" --format wikipedia
+build=("${python[@]}" -m data_prep.build --input "$NULLS_DUMP" --format wikipedia
   --out "$NULLS_CORPUS" --tokenizer "${NULLS_TOKENIZER:-train:bpe:48000}" --partitions 256 "$@")
-
-stop_requested=
-step=
-trap 'stop_requested=yes; kill "$step" 2>/dev/null || true' USR1 TERM
 
 say "start with ${SLURM_NTASKS:-1} tasks: ${build[*]}"
 "${launcher[@]}" "${build[@]}" &
-step=$!
-[[ -z $stop_requested ]] || kill "$step" || true # it came before there was anything to stop
+attend $! TERM
 
-code=0
-wait "$step" || code=$?
-if [[ $stop_requested ]]; then # the signal ended the first wait
-  wait "$step" || code=$?
-fi
 if ((code == 0)); then
   say "done: $NULLS_CORPUS"
 elif [[ $stop_requested ]]; then
-  trap '' USR1 TERM # requeueing sends TERM to this shell
   say "stopped; it continues when it is started again"
-  scontrol requeue "$SLURM_JOB_ID" || say "not requeued (fine if Slurm did it already)"
-  code=75
+  requeue
 else
   say "failed with exit code $code"
 fi

@@ -23,7 +23,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "corpus": str(run.corpus.root.resolve()),
         "first_step": run.first_step,
         "versions": package_versions(),
-        "git_commit": git_commit(Path(__file__).parent),
+        "git_commit": git_commit(Path(__file__).parents[2]),
     }
 
 
@@ -54,10 +54,14 @@ def changed_settings(
 
 @cache
 def git_commit(folder: Path) -> str | None:
-    """Return the commit checked out around a folder, "-dirty" added where files differ from it.
+    """Return the commit that a folder's files are of, "-dirty" added where they differ from it.
 
-    None where there is no checkout (an installed package) or no git.
+    A copy that a job made of a checkout names it in its file COMMIT. None where there is no
+    checkout (an installed package) or no git.
     """
+    copied = folder / "COMMIT"
+    if copied.is_file():
+        return copied.read_text(encoding="utf-8").strip() or None
     git = shutil.which("git")
     if git is None:
         return None

@@ -1,10 +1,18 @@
-"""A polite request to stop: SIGTERM (preemption), SIGUSR1 (time limit near) or SIGINT (Ctrl-C)."""
+"""What signals ask of a run: to stop politely, or to tell where it hangs.
 
+SIGTERM (preemption), SIGUSR1 (time limit near) and SIGINT (Ctrl-C) ask it to save and leave,
+SIGUSR2 to write the stacks of all threads to stderr and go on.
+"""
+
+import faulthandler
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
+
+_STDERR: Final = 2
+"""The file descriptor; whatever became of sys.stderr, it is the one that a launcher logs."""
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -34,3 +42,13 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stack_dumps() -> Iterator[None]:
+    """Answer SIGUSR2 for the duration of a block, also while a thread waits in a collective."""
+    faulthandler.register(signal.SIGUSR2, file=_STDERR, all_threads=True)
+    try:
+        yield
+    finally:
+        faulthandler.unregister(signal.SIGUSR2)

@@ -22,6 +22,7 @@ while [[ $1 == --* ]]; do shift; done
 exec {task}
 """
 SCONTROL = '#!/bin/bash\necho "$@" >> "$FOLDER/scontrol-called"\n'
+SQUEUE = "#!/bin/bash\necho RUNNING\n"
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def dump(tmp_path: Path) -> Path:
 def start(folder: Path, *more: str, task: str = '"$@"') -> subprocess.Popen[str]:
     commands = folder / "bin"
     commands.mkdir(exist_ok=True)
-    for name, content in (("srun", SRUN.format(task=task)), ("scontrol", SCONTROL)):
+    stand_ins = {"srun": SRUN.format(task=task), "scontrol": SCONTROL, "squeue": SQUEUE}
+    for name, content in stand_ins.items():
         (commands / name).write_text(content)
         (commands / name).chmod(0o755)
     environment = {

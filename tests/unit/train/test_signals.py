@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from nulls_dist.train.signals import STOP_SIGNALS, stop_request
+from nulls_dist.train.signals import STOP_SIGNALS, stack_dumps, stop_request
 
 
 def test_preemption_the_time_limit_and_a_key_press_are_heard():
@@ -39,3 +39,11 @@ def test_the_handlers_before_are_restored_also_after_an_error():
     with pytest.raises(RuntimeError, match="stop"):
         fail()
     assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before
+
+
+def test_sigusr2_tells_the_stacks_and_the_run_goes_on(capfd):
+    before = signal.getsignal(signal.SIGUSR2)
+    with stack_dumps():
+        os.kill(os.getpid(), signal.SIGUSR2)
+    assert "in test_sigusr2_tells_the_stacks_and_the_run_goes_on" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGUSR2) == before
