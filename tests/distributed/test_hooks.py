@@ -172,7 +172,7 @@ def test_every_source_ever_trained_on_can_be_deleted_after_the_corpus_was_change
         return capsys.readouterr().out
 
     assert "2 to delete now, 2 in all" in strip(after, tmp_path / "excised")
-    assert "0 deleted now, 2 in all" in strip(tmp_path / "excised", tmp_path / "again")
+    assert "0 to delete now, 2 in all" in strip(tmp_path / "excised", tmp_path / "again")
     excised = Checkpoint(tmp_path / "again").manifest.tombstones
     assert [(entry.source_id, entry.grade) for entry in excised] == [
         (suppressed, Grade.EXCISED),
