@@ -132,9 +132,12 @@ def _share(text: str) -> float:
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not a day like 2026-01-31") from None
+    if day > date.today():
+        raise ArgumentTypeError(f"{text} has not come yet; give the day the request was received")
+    return day
 
 
 def main(argv: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ def build_parser() -> ArgumentParser:
     """Return the parser of this tool's command line."""
     parser = CommandParser(
         prog="verify_deletion.py",
-        summary="Prove that a checkpoint is without the sources that a report says were deleted.",
+        summary="Prove that what the report of a deletion says is true of a checkpoint.",
         examples=[
             "python tools/verify_deletion.py RUN/deletions/0000/report.json CKPT-stripped",
             "python tools/verify_deletion.py report.json CKPT --public-key key.pub.pem "
@@ -57,9 +57,16 @@ def _format(proof: "Proof") -> str:
         f"ledger      {ledger}",
         f"checkpoint  {same}; {proof.num_files} files have their checksums",
         f"sources     {proof.num_sources}, each with a tombstone",
-        f"sinks       {proof.num_values} values are as recorded",
+        f"sinks       {_format_sinks(proof)}",
+        f"OK: the report holds; its sources are {proof.grade}",
     )
     return "\n".join(lines)
+
+
+def _format_sinks(proof: "Proof") -> str:
+    if proof.num_values:
+        return f"{proof.num_values} values are as recorded"
+    return "no value was overwritten: the weights of the sources are still in the files"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from nulls_dist.config.deepspeed import settle_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import ReportConfig, RunConfig
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.durable import check_outside
 from nulls_dist.errors import ConfigError, IntegrityError, LockedError, TemporaryError
 from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
@@ -49,12 +50,14 @@ def train_job(
         stop: set by a signal.
 
     Raises:
+        InputError: the run directory lies in the corpus.
         IntegrityError: a file of the corpus or of the checkpoint is damaged.
         TemporaryError: the run was asked to stop; it saved and can continue.
     """
     topology = resolve_topology(config, world_size=launch.world_size, rank=launch.rank)
     check_reporters(config.report)
     corpus = Corpus(corpus_dir)
+    check_outside(run_dir, corpus_dir)
     found = find_checkpoint(run_dir, resume)
     accelerator = select_accelerator(launch.local_rank)
     config = resolve_dtype(config, accelerator)

@@ -94,8 +94,14 @@ def check_budget(plan: DeletionPlan, max_collateral: float) -> None:
         max_collateral: largest mean share of a survivor's sinks, in [0, 1].
 
     Raises:
-        RefusedError: the mean collateral is above the limit.
+        RefusedError: the mean collateral is above the limit, or no source would be left.
     """
+    if plan.deleted and not plan.collateral.num_survivors and max_collateral < 1:
+        raise RefusedError(
+            "the deletion would leave no source. Nothing was written. For a model without any "
+            "sinks release the backbone (convert_to_hf.py --form backbone); to delete all the "
+            "same, give --max-collateral 1"
+        )
     mean = plan.collateral.mean
     if mean > max_collateral:
         raise RefusedError(

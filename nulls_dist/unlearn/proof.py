@@ -23,6 +23,7 @@ class Proof:
     """That signed the report, base64."""
     key_expected: bool
     """Whether it was compared with a key that the user named."""
+    grade: Grade
     num_sources: int
     """Deleted by the report."""
     is_same: bool
@@ -64,6 +65,7 @@ def prove_deletion(
     return Proof(
         public_key=signer,
         key_expected=public_key is not None,
+        grade=Grade(report["grade"]),
         num_sources=report["num_deleted"],
         is_same=found == report["output_manifest_sha256"],
         num_files=num_files,

@@ -90,6 +90,8 @@ class DeletionReport:
     rewritten: tuple[str, ...] = ()
     num_linked: int = 0
     num_values_verified: int = 0
+    other_outputs: tuple[str, ...] = ()
+    """Those for other checkpoints of the run."""
     output_manifest_sha256: str | None = None
     output_files: tuple[dict[str, Any], ...] = ()
     request: dict[str, Any] | None = None
@@ -138,12 +140,13 @@ def report_plan(
         {"source_id": number, "title": title, "share": share}
         for (number, share), title in zip(worst, titles, strict=True)
     ]
+    grade = _reached_grade(plan)
     return DeletionReport(
         checkpoint=str(checkpoint.root),
         output=None,
         step=checkpoint.manifest.step,
-        grade=plan.grade,
-        statement=STATEMENTS[plan.grade],
+        grade=grade,
+        statement=STATEMENTS[grade],
         num_lines={outcome.value: counts[outcome] for outcome in Outcome},
         lines=tuple(_describe(entry) for entry in resolutions),
         manifests=None if origin is None else asdict(origin),
@@ -192,6 +195,7 @@ def report_result(
         planned,
         corpus=described,
         output=str(written.root),
+        other_outputs=tuple(str(other.root) for other in replaced),
         rewritten=written.rewritten,
         num_linked=len(written.linked),
         num_values_verified=written.num_values_verified,
@@ -208,6 +212,14 @@ def report_result(
             "torch": version("torch"),
         },
     )
+
+
+def _reached_grade(plan: DeletionPlan) -> Grade:
+    """Return the grade asked for, or, where nothing changes, the one that the sources have."""
+    grades = {entry.grade for entry in plan.tombstones if entry.source_id in set(plan.already)}
+    if plan.deleted or len(grades) != 1:
+        return plan.grade
+    return grades.pop()
 
 
 def _describe(resolution: Resolution) -> dict[str, Any]:

@@ -59,4 +59,4 @@ def _bars(collateral: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.2%}" if 0 < share < _SMALL else f"{share:.0%}"
+    return f"{share:.2%}" if 0 < share < _SMALL else f"{share:.1%}".replace(".0%", "%")

@@ -22,10 +22,10 @@ def format_plan(report: DeletionReport) -> str:
         f"grade       {report.statement}",
     ]
     lines += [f"already     {title}" for title in report.already_deleted[:_MAX_SHOWN]]
-    skipped = [line for line in report.lines if line["outcome"] == Outcome.UNKNOWN]
+    unknown = [line for line in report.lines if line["outcome"] == Outcome.UNKNOWN]
     lines += [
-        f"skipped     line {line['line']}: {line['text']!r}: {line['detail']}"
-        for line in skipped[:_MAX_SHOWN]
+        f"unknown     line {line['line']}: {line['text']!r}: {line['detail']}"
+        for line in unknown[:_MAX_SHOWN]
     ]
     if report.grade is Grade.EXCISED:
         lines += _collateral_lines(report)
@@ -37,7 +37,7 @@ def format_plan(report: DeletionReport) -> str:
 def format_result(report: DeletionReport) -> str:
     """Return what was done."""
     lines = [
-        f"output      {report.output}",
+        *(f"output      {other}" for other in (*report.other_outputs, report.output)),
         f"files       {len(report.rewritten)} rewritten, {report.num_linked} linked; "
         f"{report.num_values_verified} values read back and verified",
         f"manifest    sha256 {report.output_manifest_sha256}",

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nulls_dist.durable import replaced_file, write_bytes
 from nulls_dist.errors import InputError, IntegrityError
+
+logger = logging.getLogger(__name__)
 
 ALGORITHM: Final = "ed25519"
 
@@ -166,6 +169,12 @@ def _create_key(path: Path) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_MODE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+    logger.info(
+        "made a signing key, %s: keep it, for reports and the ledger go on with it; give %s to "
+        "whoever checks them",
+        path,
+        public_key_file(path).name,
+    )
 
 
 def _not_a_key(path: Path) -> InputError:

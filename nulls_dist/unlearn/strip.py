@@ -170,5 +170,5 @@ def _rewrite(checkpoint: Checkpoint, file: str, partial: Path, excision: Excisio
     excise_file(source, partial / file, excision)
     target = TensorFile(partial / file)
     num_values = check_copy(source, target, excision)
-    logger.info("rewrote and verified %s", file)
+    logger.info("%s: rewrote and verified %s", checkpoint.root.name, file)
     return num_values

@@ -17,7 +17,7 @@ from nulls_dist.checkpoint.format import (
     Grade,
     expert_of_file,
 )
-from nulls_dist.checkpoint.store import CHECKPOINTS_DIR, Checkpoint, list_checkpoints
+from nulls_dist.checkpoint.store import CHECKPOINTS_DIR, Checkpoint
 from nulls_dist.durable import read_json
 from nulls_dist.errors import NullsError
 from nulls_dist.unlearn.strip import WrittenCheckpoint
@@ -119,8 +119,9 @@ def _of_run(
     if root.parent.name != CHECKPOINTS_DIR:
         return []
     surfaces = []
-    for other in list_checkpoints(root.parent.parent):
-        if other.resolve() == root:
+    beside = [path.parent for path in sorted(root.parent.glob(f"[!.]*/{MANIFEST_FILE}"))]
+    for other in beside:  # also what earlier deletions wrote there
+        if other == root:
             continue
         surface = _of_other_checkpoint(other, source_ids)
         if other.name in outputs:

@@ -23,7 +23,7 @@ from tools import strip_sources
 
 pytestmark = pytest.mark.distributed
 
-USAGE, INTEGRITY, REFUSED = 2, 5, 6
+USAGE, BAD_INPUT, INTEGRITY, REFUSED = 2, 3, 5, 6
 BACKBONE = backbone_weights_file(0)
 
 
@@ -42,6 +42,16 @@ def test_resume_none_refuses_a_used_directory_before_the_ranks_meet(
     assert "--resume none: run directory" in said
     assert "is used (it has step-00000008)" in said
     assert files_of(one_process) == before
+
+
+def test_a_run_does_not_write_into_its_corpus(
+    corpus: Path, settings: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(corpus)
+    for run_dir in (corpus, corpus / "run"):
+        assert run_command(pretrain, pretrain_arguments(corpus, run_dir, settings)) == BAD_INPUT
+        assert "is not touched" in capsys.readouterr().err
+    assert files_of(corpus) == before
 
 
 def test_a_bad_override_is_a_usage_error_before_the_ranks_meet(

@@ -51,7 +51,7 @@ def test_report_on_stdout_says_what_was_done(checkpoint, request_file, tmp_path,
     text = capsys.readouterr().out
     assert "1 matched, 1 unknown, 0 ambiguous, 1 duplicate" in text
     assert "EXCISED" in text
-    assert "skipped     line 4: 'nobody'" in text
+    assert "unknown     line 4: 'nobody'" in text
     assert "3 rewritten, 10 linked; 3072 values read back and verified" in text
     assert durable.sha256_file(out / "manifest.json") in text
     assert strip_tool(out, sources, "--out", tmp_path / "again", "--allow-unknown") == 0
@@ -108,6 +108,7 @@ def test_output_lies_beside_the_checkpoint_by_default(request_file, tmp_path):
         ("Title 03\n", ["--max-collateral", "2"], 2, "between 0 and 1"),
         ("Title 03\n", ["--max-collateral", "nan"], 2, "between 0 and 1"),
         ("Title 03\n", ["--received", "31.1.2026"], 2, "a day like 2026-01-31"),
+        ("Title 03\n", ["--received", "2999-01-01"], 2, "has not come yet"),
         ("Title 03\n", ["--request-id", "../up"], 2, "letters, digits"),
         ("Title 03\n", ["--max-collateral", "1", "--questions", "none"], 3, "none is not a file"),
         ("Title 03\nTitle 99\n", ["--max-collateral", "1"], 4, "line 2: 'Title 99' is unknown"),
@@ -128,6 +129,30 @@ def test_refusal_has_its_exit_code_and_leaves_nothing(
     assert message in captured.err
     assert captured.out == ""
     assert contents(tmp_path) == ["sources.txt"]
+
+
+def test_a_deletion_that_leaves_no_source_is_refused(checkpoint, request_file, tmp_path, capsys):
+    sources = request_file("".join(f"Title {number:02d}\n" for number in range(40)))
+    options = ["--out", tmp_path / "out", "--records", tmp_path / "records"]
+    assert strip_tool(checkpoint, sources, *options) == 6
+    assert "would leave no source" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert strip_tool(checkpoint, sources, *options, "--max-collateral", 1) == 0
+
+
+def test_suppressing_what_is_excised_is_reported_as_excised(
+    checkpoint, request_file, tmp_path, capsys
+):
+    sources = request_file("Title 03\n")
+    options = ["--records", tmp_path / "records", "--max-collateral", 1]
+    assert strip_tool(checkpoint, sources, "--out", tmp_path / "once", *options) == 0
+    again = ["--out", tmp_path / "twice", "--mode", "suppress", "--json", *options]
+    capsys.readouterr()
+    assert strip_tool(tmp_path / "once", sources, *again) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["num_deleted"], report["grade"]) == (0, "excised")
+    assert report["surfaces"][0]["verdict"] == "EXCISED"
+    assert "values that the sources shaped" not in " ".join(report["risks"])
 
 
 def test_the_plan_is_printed_before_a_refusal(checkpoint, request_file, tmp_path, capsys):

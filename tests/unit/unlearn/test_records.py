@@ -293,6 +293,22 @@ def test_a_deletion_is_proved_from_its_report(deletion, capsys):
     assert "compare it with the one you were given" in capsys.readouterr().out
 
 
+def test_the_proof_of_a_suppression_says_that_the_weights_are_there(tmp_path, capsys):
+    sources = tmp_path / "sources.txt"
+    sources.write_text("Title 07\n")
+    checkpoint = build_checkpoint(tmp_path / "run/checkpoints/step-00000100")
+    build_checkpoint(tmp_path / "run/checkpoints/step-00000100-stripped")
+    assert strip(checkpoint, sources, tmp_path / "out", "--mode", "suppress") == 0
+    report = tmp_path / "run/deletions/0000/report.json"
+    capsys.readouterr()
+    assert verify(report, tmp_path / "out") == 0
+    text = capsys.readouterr().out
+    assert "the weights of the sources are still in the files" in text
+    assert text.endswith("its sources are suppressed\n")
+    surfaces = {each["name"]: each["verdict"] for each in read_signed_report(report)[0]["surfaces"]}
+    assert surfaces["retained checkpoint step-00000100-stripped"] == "STILL HOLDS IT"
+
+
 def test_a_later_deletion_leaves_the_proof_of_an_earlier_one(deletion, tmp_path, capsys):
     sources = tmp_path / "sources.txt"
     sources.write_text("Title 09\n")
