@@ -18,17 +18,17 @@ from nulls_dist.unlearn.report import FORMAT_VERSION, DeletionReport
 from nulls_dist.unlearn.report_page import render_page
 from nulls_dist.unlearn.signing import canonical_bytes, check_signature, open_key
 
-RECORDS_DIR: Final = "deletions"
-LEDGER_FILE: Final = "ledger.jsonl"
-KEY_FILE: Final = "key.pem"
-REPORT_FILE: Final = "report.json"
+_RECORDS_DIR: Final = "deletions"
+_LEDGER_FILE: Final = "ledger.jsonl"
+_KEY_FILE: Final = "key.pem"
+_REPORT_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
 
 
 def default_records(checkpoint: Path) -> Path:
     """Return where the records of a checkpoint's deletions lie: with the run, or beside it."""
     parent = checkpoint.absolute().parent
-    return (parent.parent if parent.name == CHECKPOINTS_DIR else parent) / RECORDS_DIR
+    return (parent.parent if parent.name == CHECKPOINTS_DIR else parent) / _RECORDS_DIR
 
 
 def record_deletion(records: Path, report: DeletionReport) -> tuple[DeletionReport, Path]:
@@ -45,8 +45,8 @@ def record_deletion(records: Path, report: DeletionReport) -> tuple[DeletionRepo
         InputError: the key is not readable.
         IntegrityError: the ledger is damaged or was begun with another key.
     """
-    with locked_ledger(records / LEDGER_FILE) as ledger:
-        key = open_key(records / KEY_FILE)
+    with locked_ledger(records / _LEDGER_FILE) as ledger:
+        key = open_key(records / _KEY_FILE)
         ledger.check_key(key)
         sequence, previous = ledger.head.sequence, ledger.head.previous
         report = replace(report, ledger={"sequence": sequence, "previous": previous})
@@ -58,7 +58,7 @@ def record_deletion(records: Path, report: DeletionReport) -> tuple[DeletionRepo
         name = report.request["request_id"]
         folder = records / (f"{sequence:04d}-{name}" if name else f"{sequence:04d}")
         folder.mkdir(exist_ok=True)  # exists where a writer died before its ledger entry
-        write_json(folder / REPORT_FILE, {"report": content, "signature": key.sign(content)})
+        write_json(folder / _REPORT_FILE, {"report": content, "signature": key.sign(content)})
         page = render_page(report, report_sha256=digest, public_key=key.public_key)
         write_text(folder / PAGE_FILE, page)
         ledger.append(

@@ -69,25 +69,19 @@ def default_run_output(root: Path) -> Path:
     return default_output(Path(os.path.abspath(root)).parent)
 
 
-def write_stripped(checkpoint: Checkpoint, plan: DeletionPlan, out: Path) -> WrittenCheckpoint:
+@contextmanager
+def stripped_checkpoint(
+    checkpoint: Checkpoint, plan: DeletionPlan, out: Path
+) -> Iterator[WrittenCheckpoint]:
     """Write the checkpoint without the deleted sources, verified, whole or not at all.
+
+    It is published when the block ends without an error: what must exist before the output does,
+    such as its report, is written inside the block.
 
     Raises:
         InputError: `out` exists or lies inside the input.
         IntegrityError: a file of the input is damaged, or the output does not verify.
         LockedError: another process is writing `out`.
-    """
-    with stripped_checkpoint(checkpoint, plan, out) as written:
-        return written
-
-
-@contextmanager
-def stripped_checkpoint(
-    checkpoint: Checkpoint, plan: DeletionPlan, out: Path
-) -> Iterator[WrittenCheckpoint]:
-    """Write as `write_stripped` does, but publish the output when the block ends without an error.
-
-    So what must exist before the output does, such as its report, is written inside the block.
     """
     check_outside(out, checkpoint.root)
     with new_directory(out) as partial:

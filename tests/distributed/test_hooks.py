@@ -16,8 +16,8 @@ from nulls_dist.data.batches import GlobalBatches
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.pretrain import main as pretrain
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
-from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_contents import read_metrics
+from tests.deletions import write_stripped
 from tests.launch import pretrain_arguments
 from tools import strip_sources, trace_source, verify_checkpoint
 

@@ -15,9 +15,9 @@ from nulls_dist.cli import run_command
 from nulls_dist.durable import record_file
 from nulls_dist.pretrain import main as pretrain
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
-from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_contents import read_state
 from tests.corpus_contents import read_texts
+from tests.deletions import write_stripped
 from tests.launch import pretrain_arguments, start, torchrun_environment
 from tools import strip_sources
 

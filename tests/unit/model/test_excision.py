@@ -22,7 +22,7 @@ from nulls_dist.routing.plan import SinkPlan
 from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.sources import NO_SOURCE
 from nulls_dist.unlearn.plan import live_router, open_sources, plan_deletion
-from nulls_dist.unlearn.strip import write_stripped
+from tests.deletions import write_stripped
 from tests.launch import build_small_corpus, pretrain_arguments
 from tests.small_models import SmallModel, layout_of, random_tokens, whole_model
 

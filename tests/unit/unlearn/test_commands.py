@@ -15,8 +15,8 @@ from nulls_dist.data.format import CorpusManifest, TokenizerRecord
 from nulls_dist.errors import InputError, IntegrityError, LockedError
 from nulls_dist.unlearn import collateral, strip
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
-from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_factory import build_checkpoint, key_id
+from tests.deletions import write_stripped
 from tools import lookup_source, strip_sources, verify_checkpoint
 
 

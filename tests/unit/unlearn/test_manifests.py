@@ -23,8 +23,8 @@ from nulls_dist.unlearn.byte_ranges import locate_rows
 from nulls_dist.unlearn.excise import pieces_of
 from nulls_dist.unlearn.overlap import measure_overlaps
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
-from nulls_dist.unlearn.strip import write_stripped
 from tests.checkpoint_factory import build_checkpoint, key_id, tiny_model
+from tests.deletions import write_stripped
 from tools import build_manifests
 
 HUSHED = key_id("k-4")

@@ -17,8 +17,9 @@ from nulls_dist.errors import InputError, IntegrityError, RefusedError
 from nulls_dist.initial_values import initial_rows
 from nulls_dist.unlearn.excise import excision_seed
 from nulls_dist.unlearn.plan import check_budget, open_sources, plan_deletion
-from nulls_dist.unlearn.strip import default_output, verify_excisions, write_stripped
+from nulls_dist.unlearn.strip import default_output, verify_excisions
 from tests.checkpoint_factory import build_checkpoint, edit_manifest, key_id, tiny_model
+from tests.deletions import write_stripped
 
 KINDS = ("weight", "master", "exp_avg", "exp_avg_sq")
 PARTS = ("gate", "up", "down")
