@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nulls_dist.benchmark.own_process import measure_command
+from nulls_dist.data.duplicates import Policy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,13 @@ def find_mpirun() -> str | None:
 
 
 def measure_build(
-    dump: Path, out: Path, *, tokenizer: str, workers: int = 1, launcher: Sequence[str] = ()
+    dump: Path,
+    out: Path,
+    *,
+    tokenizer: str,
+    workers: int = 1,
+    launcher: Sequence[str] = (),
+    duplicates: Policy = Policy.REPORT,
 ) -> BuildCost:
     """Build a corpus and say what that took.
 
@@ -41,13 +48,15 @@ def measure_build(
         tokenizer: a file, or "train:bpe:N".
         workers: processes, where there is no launcher.
         launcher: for example mpirun with its options.
+        duplicates: what to do about near-duplicates; the default is that of a build.
 
     Raises:
         NullsError: the build failed.
     """
     words = ("--input", str(dump), "--format", "wikipedia", "--out", str(out))
-    options = ("--tokenizer", tokenizer, *(() if launcher else ("--workers", str(workers))))
-    command = [*launcher, sys.executable, "-m", "data_prep.build", *words, *options]
+    options = ("--tokenizer", tokenizer, "--duplicates", duplicates.value)
+    own_workers = () if launcher else ("--workers", str(workers))
+    command = [*launcher, sys.executable, "-m", "data_prep.build", *words, *options, *own_workers]
     # As root in a container, where Open MPI would refuse to start.
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     environment = {"OMP_NUM_THREADS": "1"} | allowed | os.environ

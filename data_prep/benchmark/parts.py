@@ -1,8 +1,8 @@
 """What the parts of a build cost by themselves, on the same pages and without a build around them.
 
 bz2 and XML are the standard library's, tokenising is the tokenizer's own call. Cleaning is this
-project's function from markup to text. What else a build does (limits, files, checksums, sorting)
-is its overhead.
+project's function from markup to text. What else a build does (limits, near-duplicates, files,
+checksums, sorting) is its overhead.
 """
 
 import bz2
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from data_prep.documents import Document
 from data_prep.mediawiki import Dump
+from data_prep.signatures import open_signer
 from data_prep.wikitext import LinkPrefixes, clean_wikitext
 from data_prep.wikitext_limits import find_excess
 from nulls_dist.data.tokenizer import open_tokenizer_file
@@ -30,8 +31,8 @@ def measure_parts(dump: Path, tokenizer_file: Path) -> dict[str, float]:
         tokenizer_file: given to the build as well.
 
     Returns:
-        "bz2", "xml", "cleaning", "tokenising"; beside them "limits", which is no part: the scan
-        that finds pages which are left out.
+        "bz2", "xml", "cleaning", "tokenising"; beside them two that are no parts: "limits", the
+        scan that finds pages which are left out, and "signing", which near-duplicates are found by.
     """
     seconds: dict[str, float] = {}
 
@@ -51,6 +52,8 @@ def measure_parts(dump: Path, tokenizer_file: Path) -> dict[str, float]:
     texts = measure("cleaning", lambda: [clean_wikitext(text, prefixes) for text in kept])
     tokenizer = open_tokenizer_file(tokenizer_file)
     measure("tokenising", lambda: [len(tokenizer.encode(text)) for text in texts])
+    sign = open_signer()
+    measure("signing", lambda: [len(sign(text)) for text in texts])
     return seconds
 
 
