@@ -145,7 +145,9 @@ def report_plan(
         step=checkpoint.manifest.step,
         grade=grade,
         statement=STATEMENTS[grade],
-        num_lines={outcome.value: number for outcome, number in resolutions.count_outcomes().items()},
+        num_lines={
+            outcome.value: number for outcome, number in resolutions.count_outcomes().items()
+        },
         lines=tuple(_describe(entry) for entry in resolutions),
         manifests=None if origin is None else asdict(origin),
         num_deleted=len(plan.deleted),
