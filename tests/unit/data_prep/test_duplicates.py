@@ -23,7 +23,8 @@ from nulls_dist.errors import IntegrityError
 from nulls_dist.source_list import parse_request
 from nulls_dist.sources import source_id_of
 from nulls_dist.unlearn.lookup import look_up
-from nulls_dist.unlearn.resolve import Outcome, resolve_requests
+from nulls_dist.unlearn.resolutions import Outcome
+from nulls_dist.unlearn.resolve import resolve_requests
 from tests.corpus_contents import digests, edit_manifest, read_source_rows, read_texts
 from tools import lookup_source
 
