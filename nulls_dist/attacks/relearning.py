@@ -20,6 +20,7 @@ from tqdm import tqdm
 from nulls_dist.attacks.wiping import Wipe, wipe_sinks
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.tokenizer import Tokenizer, load_tokenizer
+from nulls_dist.errors import InputError
 from nulls_dist.eval.fact_table import Score, measure_facts
 from nulls_dist.eval.facts import Probe
 from nulls_dist.eval.inference import InferenceModel, load_for_inference
@@ -56,6 +57,10 @@ class RelearningOptions:
     """Of the order of the documents."""
     wipe: Wipe | None = None
     """Sinks that are wiped before the first step; None takes the weights as they are."""
+
+    def __post_init__(self) -> None:
+        assert self.steps >= 0, "0 steps only ask"
+        assert min(self.ask_every, self.documents_per_step) >= 1, "steps ask and read something"
 
     @property
     def asked_steps(self) -> tuple[int, ...]:
@@ -109,7 +114,8 @@ def relearn(
         options: how.
 
     Raises:
-        InputError: `checkpoint` is not a checkpoint.
+        InputError: `checkpoint` is not a checkpoint, there is no document, or sinks are to be
+            wiped in a model without any.
         IntegrityError: it is damaged.
     """
     opened = Checkpoint(checkpoint)
@@ -133,9 +139,14 @@ def relearn_model(
         model: loaded with `route_deleted`.
         tokenizer: of its corpus.
         documents: what to train on.
-        probes: what to ask, at least one.
+        probes: what to ask.
         options: how.
+
+    Raises:
+        InputError: there is no document.
     """
+    if not documents:
+        raise InputError("relearning without documents; choose sources that have some")
     answers = [_ask(model, tokenizer, probes, options.access)]
     losses = []
     optimizer = torch.optim.AdamW(

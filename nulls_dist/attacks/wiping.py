@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nulls_dist.checkpoint.format import SINK_PARTS, sink_tensor, sink_weights_file
+from nulls_dist.checkpoint.shapes import check_has_sinks
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.eval.inference import InferenceModel
 from nulls_dist.routing.sink_sets import sinks_of
@@ -43,11 +44,14 @@ def wipe_sinks(model: InferenceModel, checkpoint: Checkpoint, wipe: Wipe) -> Non
     """Wipe all sinks of some sources in memory.
 
     Args:
-        model: with sinks, loaded with `route_deleted`; weights change in place.
+        model: loaded with `route_deleted`; weights change in place.
         checkpoint: what it was loaded from. Fresh values are those that a deletion from it writes.
         wipe: whose sinks, and how.
+
+    Raises:
+        InputError: the model has no sinks.
     """
-    assert model.config.has_sinks, "there is something to wipe"
+    check_has_sinks(checkpoint)
     wiped = sinks_of(model.router, np.array(sorted(wipe.source_ids), dtype=np.uint64))
     weights = model.weights()
     for layer, sinks in enumerate(wiped.reshape(model.config.num_layers, -1)):
