@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.environment import ALONE
 from nulls_dist.config.schema import ModelConfig
+from nulls_dist.data.batches import next_tokens
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import Topology
@@ -143,6 +144,41 @@ class InferenceModel:
             logits = logits_of_embeddings(self._model, inputs, self._rows(layout, plan))
             (gradient,) = torch.autograd.grad(loss(logits), inputs)
         return (gradient @ table.T).cpu()
+
+    def loss(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> Tensor:
+        """Return the mean loss per target of several texts, as training takes it.
+
+        Args:
+            texts: tokens of each text, at least two; they do not see each other.
+            source_ids: whose sinks serve each text; NO_SOURCE for the backbone alone.
+
+        Returns:
+            () nats on the model's device, to be differentiated by `weights`.
+
+        Raises:
+            RefusedError: a source was deleted.
+        """
+        from nulls_dist.model.gpt import loss_sum
+
+        layout = _layout_of(texts, source_ids)
+        plan = build_plan(self.router, layout, local_experts=range(self.config.num_experts))
+        tokens = np.array([token for text in texts for token in text], dtype=np.int64)
+        has_target = torch.from_numpy(layout.has_target).to(torch.float32)
+        total = loss_sum(
+            self._model,
+            torch.from_numpy(tokens).to(self._device),
+            torch.from_numpy(next_tokens(tokens, layout)).to(self._device),
+            has_target.to(self._device),
+            self._rows(layout, plan),
+        )
+        return total / float(has_target.sum())
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Return all parameters by name, to be changed in place.
+
+        Those of sinks hold all experts, one after another: (num_experts * num_sinks, hidden_size).
+        """
+        return dict(self._model.named_parameters())
 
     def _sinks_of(self, source_ids: Collection[int]) -> SinkMask | None:
         if not source_ids:
