@@ -4,6 +4,7 @@ Every line ends as matched, unknown, ambiguous or duplicate. N lines, M matches.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,7 @@ from nulls_dist.unlearn.suggest import suggest_titles
 
 _MAX_SUGGESTED: Final = 5
 _MAX_CHOICES: Final = 4
+_MAX_COLUMNS_AT_ONCE: Final = 2
 
 
 class _Matches(NamedTuple):
@@ -130,7 +132,9 @@ def _find_matches(table: SourceTable, requests: Requests) -> _Matches:
         within, rows = find_rows(table, way, requests.names.take(pa.array(asking)))
         return _Matches(asking[within], rows, np.full(len(rows), LABELS.index(way.label)))
 
-    found = [*map(ask, WAYS), _find_ids(table, requests)]
+    # Arrow and numpy work outside the interpreter's lock; a column per thread keeps memory low.
+    with ThreadPoolExecutor(max_workers=_MAX_COLUMNS_AT_ONCE) as threads:
+        found = [*threads.map(ask, WAYS), _find_ids(table, requests)]
     is_unknown = np.ones(len(requests), dtype=bool)
     for matches in found:
         is_unknown[matches.places] = False
