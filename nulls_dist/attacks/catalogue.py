@@ -127,7 +127,8 @@ def _prefix_of_facts(inputs: AttackInputs, budget: AttackBudget) -> list[AttackR
 
 
 def _optimized(inputs: AttackInputs, budget: AttackBudget) -> list[AttackResult]:
-    probes = inputs.probes[: budget.searched_probes]
+    step = max(1, len(inputs.probes) // budget.searched_probes)  # spread over the sources
+    probes = inputs.probes[::step][: budget.searched_probes]
     return [
         optimized_prompts.search_prompts(
             inputs.model,

@@ -20,7 +20,7 @@ class Question:
     """A probe in tokens."""
 
     prompt: Tokens
-    """At least one; ends where the first two of its answers part or begin."""
+    """At least one token; ends where the first of the answers begins."""
     right: Tokens
     """The right answer and its full stop."""
     wrong: tuple[Tokens, ...]
@@ -28,7 +28,7 @@ class Question:
 
 
 def tokenize_probe(tokenizer: Tokenizer, probe: Probe) -> Question:
-    """Return a probe's tokens; where an answer fuses with the prompt, its end joins all answers."""
+    """Return a probe's tokens; what one answer fuses with is left out of the prompt for all."""
     texts = [
         answer_start(tokenizer, probe.prompt, answer)
         for answer in (probe.answer, *probe.wrong_answers)
