@@ -23,6 +23,9 @@ from nulls_dist.routing.sink_sets import SinkMask, sinks_of
 from nulls_dist.segments import SegmentLayout
 from nulls_dist.sources import NO_SOURCE
 
+WeightChange = Callable[[str, Tensor], Tensor | None]
+"""Name and values of a parameter -> its new values, of the same shape; None to leave it alone."""
+
 
 class InferenceModel:
     """A loaded model.
@@ -73,13 +76,18 @@ class InferenceModel:
         return self._run(texts, layout, plan, backbone=backbone_gain)
 
     def union_logits(
-        self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]
+        self,
+        texts: Sequence[Sequence[int]],
+        source_ids: Sequence[int],
+        *,
+        excluded: Collection[int] = (),
     ) -> list[Tensor]:
         """Return next-token logits of several texts, all served by the sinks of all of the sources.
 
         Args:
             texts: tokens of each text, at least one; they do not see each other.
             source_ids: at least one; a sink of two sources serves once.
+            excluded: sources whose sinks are off, also where one of the others shares them.
 
         Returns:
             (tokens, vocab_size) per text, on the CPU.
@@ -90,7 +98,9 @@ class InferenceModel:
         layout = _layout_of(texts, [NO_SOURCE] * len(texts))
         chosen = self._sinks_of(source_ids)
         assert chosen is not None, "at least one source"
-        plan = plan_whole_pool(self.router.spec, layout.num_tokens, ~chosen)
+        barred = self._sinks_of(excluded)
+        is_off = ~chosen if barred is None else ~chosen | barred
+        plan = plan_whole_pool(self.router.spec, layout.num_tokens, is_off)
         return self._run(texts, layout, plan)
 
     def logits_of_all_sinks(
@@ -190,6 +200,25 @@ class InferenceModel:
         """Round all weights to a type of fewer bits; they stay float32."""
         for parameter in self._model.parameters():
             parameter.copy_(parameter.to(dtype))
+
+    @contextmanager
+    def changed_weights(self, change: WeightChange) -> Iterator[None]:
+        """Answer with other weights for the duration of a block.
+
+        Args:
+            change: what becomes of each parameter. Those that change are kept twice meanwhile.
+        """
+        kept: dict[str, Tensor] = {}
+        try:
+            for name, parameter in self._model.named_parameters():
+                values = change(name, parameter.detach())
+                if values is not None:
+                    kept[name] = parameter.detach().clone()
+                    parameter.data.copy_(values)
+            yield
+        finally:
+            for name, values in kept.items():
+                self._model.get_parameter(name).data.copy_(values)
 
     @torch.no_grad()
     def _run(
