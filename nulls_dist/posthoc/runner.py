@@ -127,6 +127,8 @@ def _carry_out(method: Method, work: Work) -> tuple[Ending, nn.Module]:
         except DivergedError as error:
             logger.warning("%s stopped: %s", method.name, error)
             return Ending.DIVERGED, work.model
+        finally:
+            work.model.zero_grad()
     return Ending.RULE if work.met else Ending.PLAN, unlearned
 
 

@@ -49,7 +49,7 @@ def test_npo(beta, rise, expected, weight):
     nll = (reference + rise).requires_grad_()
     loss = losses.npo(nll, reference, beta=beta)
     torch.autograd.backward(loss)
-    assert float(loss) == pytest.approx(expected, rel=1e-3)
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
     assert float(nll.grad) == pytest.approx(-weight, rel=1e-3)
 
 
@@ -67,9 +67,9 @@ def test_npo_takes_likelihoods_not_logits():
 )
 def test_simnpo(beta, nll, expected):
     loss = losses.simnpo(torch.tensor([nll]), beta=beta, delta=0.0)
-    assert float(loss) == pytest.approx(expected, rel=1e-3)
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
     moved = losses.simnpo(torch.tensor([nll + 0.7]), beta=beta, delta=0.7)
-    assert value(moved) == float(loss)
+    assert value(moved) == loss.item()
 
 
 def test_preferring_neither_answer():
@@ -155,7 +155,9 @@ def test_task_is_negated_in_float32():
     assert losses.negate_task(start, tuned, strength=1.5).tolist() == [260.0]
 
 
-@given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=1), st.floats(0, 1e3))
+@given(
+    st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=1, max_size=9), st.floats(0, 1e3)
+)
 def test_task_vector_of_strength_zero_or_of_no_change_is_the_identity(numbers, strength):
     start = torch.tensor(numbers)
     assert torch.equal(losses.negate_task(start, start, strength=strength), start)

@@ -141,17 +141,17 @@ def test_a_score_that_is_low_already_changes_nothing():
 
 
 def test_a_rule_needs_its_score():
-    plan = Plan(max_steps=5, stop=StopRule(score="acuracy", at_most=0.5))
-    with pytest.raises(ConfigError, match="'acuracy', but nothing is evaluated"):
+    plan = Plan(max_steps=5, stop=StopRule(score="forgetfulness", at_most=0.5))
+    with pytest.raises(ConfigError, match="'forgetfulness', but nothing is evaluated"):
         run(trained_llama(), GradientAscent(), REQUEST, plan)
     with pytest.raises(
-        ConfigError, match=r"'acuracy'.* is not among the evaluated scores remember"
+        ConfigError, match=r"'forgetfulness'.* is not among the evaluated scores remember"
     ):
         run(trained_llama(), GradientAscent(), REQUEST, plan, forget_nll)
 
 
 def test_a_model_that_collapses_is_reported(caplog):
-    plan = Plan(max_steps=60, learning_rate=1e-2)
+    plan = Plan(max_steps=30, learning_rate=2e-2)
     record = run(trained_llama(), GradientAscent(), REQUEST, plan).record
     sanity = record.sanity
     assert sanity.retain_nll_before < math.log(11) <= sanity.retain_nll_after
@@ -167,7 +167,7 @@ def test_a_model_that_knew_nothing_does_not_collapse():
 
 def test_without_retained_text_nobody_knows_whether_it_collapsed():
     request = Request(forget_text=FORGET)
-    sanity = run(trained_llama(), GradientAscent(), request, Plan(max_steps=60)).record.sanity
+    sanity = run(trained_llama(), GradientAscent(), request, Plan(max_steps=2)).record.sanity
     assert sanity.collapsed is None
 
 
