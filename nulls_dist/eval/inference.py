@@ -269,6 +269,22 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
         IntegrityError: it is damaged.
     """
     checkpoint = Checkpoint(root)
+    with loaded_model(checkpoint) as (model, device):
+        manifest = checkpoint.manifest
+        router = manifest.build_live_router() if route_deleted else manifest.build_router()
+        yield InferenceModel(model, model_of(checkpoint), router, device)
+
+
+@contextmanager
+def loaded_model(checkpoint: Checkpoint) -> Iterator[tuple[Any, torch.device]]:
+    """Build a checkpoint's model in float32, with all its experts, for the duration of a block.
+
+    Yields:
+        The model in evaluation mode, and the device it is on.
+
+    Raises:
+        IntegrityError: the checkpoint is damaged.
+    """
     config = model_of(checkpoint)
     accelerator = select_accelerator(ALONE.local_rank)
     topology = Topology(dp=1, ep=1, rank=0, num_experts=config.num_experts)
@@ -279,6 +295,4 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
         model = build_model(config, topology, accelerator.device)
         load_weights(model, checkpoint, topology)
         model.eval()
-        manifest = checkpoint.manifest
-        router = manifest.build_live_router() if route_deleted else manifest.build_router()
-        yield InferenceModel(model, config, router, accelerator.device)
+        yield model, accelerator.device
