@@ -36,6 +36,7 @@ from nulls_dist.benchmark.unlearning.tables import column, select
 from nulls_dist.eval.metrics.intervals import clustered_mean
 
 FORMAT_VERSION: Final = 1
+_PER_SEED: Final = ("value", "interval", "details")
 
 _UNIQUE: Final = "deleted sources, unique facts"
 TARGETS: Final = (
