@@ -65,6 +65,7 @@ PROMISED_COMMANDS = [
     "python tools/generate.py ckpt 'Alabama is'",
     "python tools/generate.py ckpt text --source Alabama --max-new-tokens 8 --seed 1",
     "python tools/generate.py ckpt text --state nearest --index index --top 3 --json",
+    "python -m nulls_dist.benchmark run --size small --out bench --seeds 2 --jobs 1",
     "python tools/demo.py",
     "python tools/demo.py --fast --out demo-out",
 ]

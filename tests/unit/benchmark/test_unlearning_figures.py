@@ -219,7 +219,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(InputError, match="no benchmark's directory"):
         begin_lab(tmp_path, SIZES["small"])
-    with pytest.raises(InputError, match="python -m nulls_dist.benchmark run"):
+    with pytest.raises(InputError, match=r"python -m nulls_dist\.benchmark run"):
         open_lab(tmp_path)
 
 
