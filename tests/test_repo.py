@@ -86,7 +86,10 @@ def check_parses(command: list[str]) -> None:
     found = entry_point(command)
     assert found is not None
     module, arguments = found
-    parser = cast("ArgumentParser", importlib.import_module(module).build_parser())
+    program = importlib.import_module(module)
+    if hasattr(program, "__path__"):  # python -m runs a package's __main__
+        program = importlib.import_module(f"{module}.__main__")
+    parser = cast("ArgumentParser", program.build_parser())
     try:
         parser.parse_args(arguments)
     except SystemExit:

@@ -12,8 +12,9 @@ from nulls_dist.benchmark.unlearning.inference import measure_membership
 from nulls_dist.benchmark.unlearning.lab import begin_lab, open_lab
 from nulls_dist.benchmark.unlearning.measures import isolation
 from nulls_dist.benchmark.unlearning.results import TARGETS, compute
+from nulls_dist.benchmark.unlearning.schedule import run_side_by_side
 from nulls_dist.benchmark.unlearning.sizes import ARMS, SIZES
-from nulls_dist.errors import InputError
+from nulls_dist.errors import InputError, NullsError
 from nulls_dist.eval.metrics.intervals import clustered_mean
 
 DELETED_IDS, KEPT_IDS, UNSEEN_IDS = (1, 2, 3, 4), (11, 12, 13), (21, 22)
@@ -204,6 +205,19 @@ def test_a_step_is_done_once_and_again_only_where_it_failed(tmp_path):
     assert calls == ["failed", "worked"]
     lab.once(1, "step", works)
     assert calls[2:] == ["worked"], "another seed's step is another step"
+
+
+def test_after_an_error_no_task_is_begun():
+    begun = []
+
+    def fails():
+        begun.append("failed")
+        raise NullsError("no")
+
+    with pytest.raises(NullsError, match="no"):
+        run_side_by_side([fails, *[partial(begun.append, "later")] * 50], jobs=1)
+    assert begun[0] == "failed"
+    assert len(begun) <= 2, "the next one may have begun before the error was seen"
 
 
 def test_another_size_is_refused_with_both_names(tmp_path):
