@@ -177,7 +177,9 @@ def _isolation(evidence: Evidence) -> Figures:
         _check_paired(own, without, never)
         right = [column(each, "correct").astype(np.float64) for each in (own, without, never)]
         figures[f"isolation: {name}"] = measures.isolation(
-            *right, clusters_of(own), group=f"deleted sources, unique facts, {name}"
+            *right,
+            clusters=clusters_of(own),
+            group=f"deleted sources, unique facts, {name}",
         )
     return figures
 
@@ -229,13 +231,13 @@ def _shared(evidence: Evidence) -> Figures:
 def _rules(evidence: Evidence) -> Figures:
     figures: Figures = {}
     for name, (gone, retrained) in DELETIONS.items():
-        pair = [
+        ours, theirs = (
             evidence.facts(asked, group=DELETED, kind="inferable") for asked in (gone, retrained)
-        ]
+        )
         group = f"deleted sources, rule-based facts, {name}"
-        for label, table in (("", pair[0]), (" retrained", pair[1])):
+        for label, table in (("", ours), (" retrained", theirs)):
             figures |= mean_of(likelihood.ANSWER_ACCURACY, group + label, table, "correct")
-        found = _difference(measures.ACCURACY_DIFFERENCE, group, *pair, "correct")
+        found = _difference(measures.ACCURACY_DIFFERENCE, group, ours, theirs, "correct")
         figures |= found | {
             f"{measures.ZERO_DISTANCE.name}: {group}": measures.distance_of_zero(result)
             for result in found.values()

@@ -71,7 +71,7 @@ def test_isolation_is_the_share_that_deletion_takes_of_what_retraining_never_had
     own = np.array([1, 1, 1, 1, 1, 1, 1, 0.0])
     deleted = np.array([1, 0, 0, 0, 0, 0, 0, 0.0])
     retrained = np.array([0, 0, 0, 0, 0, 0, 0, 0.0])
-    found = isolation(own, deleted, retrained, np.repeat([0, 1, 2, 3], 2), group="all")
+    found = isolation(own, deleted, retrained, clusters=np.repeat([0, 1, 2, 3], 2), group="all")
     assert found.value == pytest.approx(6 / 7)
     assert found.details == {"acc_on": 7 / 8, "acc_deleted": 1 / 8, "acc_retrained": 0.0}
     assert found.interval.low < found.value <= found.interval.high
@@ -79,7 +79,7 @@ def test_isolation_is_the_share_that_deletion_takes_of_what_retraining_never_had
 
 def test_isolation_of_sources_that_were_never_known_is_undefined():
     nothing = np.zeros(4)
-    found = isolation(nothing, nothing, nothing, np.arange(4), group="all")
+    found = isolation(nothing, nothing, nothing, clusters=np.arange(4), group="all")
     assert np.isnan(found.value)
     assert found.to_dict()["value"] is None
 
