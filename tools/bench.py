@@ -9,18 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from nulls_dist.cli import CommandParser, positive_int, run_command
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Option:
-    """One option of a benchmark."""
-
-    flag: str
-    parameter: str
-    """Of the function that measures."""
-    settings: dict[str, Any]
-    """For `add_argument`."""
+from nulls_dist.cli import CommandParser, Option, positive_int, run_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
