@@ -1,14 +1,15 @@
 """The training command with a hook that spoils what chosen ranks compute at chosen steps.
 
-`python -m tests.poisoned_pretrain '{"3": ["gradient", 1], "5": ["loss", 0]}' ARGUMENTS...`
+`python -m nulls_dist.benchmark.faults.poison '{"3": ["gradient", 1], "5": ["loss", 0]}' ARGUMENTS`
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -21,45 +22,60 @@ Poison = Mapping[int, tuple[str, int]]
 
 
 class Spoil(Hook):
-    """Puts one NaN into the gradient of a sink, or a constant on top of every loss.
+    """Spoils steps.
 
-    The constant is infinity ("loss") or 9 nats ("spike"); it leaves the gradient as it is. "norm"
-    changes a weight of one rank before its step, and so after the step before.
+    "gradient" puts one NaN into the gradient of a sink, "batch" into what the first token of every
+    microbatch is embedded as; "loss" adds infinity to every loss and "spike" 9 nats, both without a
+    gradient. "norm" changes a weight of one rank before its step, and so after the step before.
     """
 
     def __init__(self, module: torch.nn.Module, poison: Poison, *, rank: int) -> None:
         self._module = module
         self._poison = poison
         self._rank = rank
-        self._undo: Callable[[], None] = lambda: None
+        self._undo: Callable[[], None] = _nothing
 
     def before_step(self, step: int) -> None:
         """Make the step go wrong if it is its turn, and undo what was done for the one before."""
         self._undo()
         what, rank = self._poison.get(step, ("nothing", self._rank))
-        if what == "nothing" or rank != self._rank:
-            self._undo = lambda: None
-        elif what == "gradient":
-            named = dict(self._module.named_parameters())
+        self._undo = _nothing if rank != self._rank else self._spoil(what)
+
+    def _spoil(self, what: str) -> Callable[[], None]:
+        """Spoil what comes next; return what undoes it."""
+        named = dict(self._module.named_parameters())
+        if what == "gradient":
             name = next(name for name in named if ".sinks." in name)
-            self._undo = named[name].register_hook(_with_a_nan).remove
-        elif what == "norm":
-            named = dict(self._module.named_parameters())
+            return named[name].register_hook(_with_a_nan(-1)).remove
+        if what == "batch":
+            embedding = self._module.get_submodule("embedding.word_embeddings")
+            nan = _with_a_nan(0)
+            return embedding.register_forward_hook(lambda _module, _in, out: nan(out)).remove
+        if what == "norm":
             named["decoder.final_layernorm.weight"].data.add_(1.0)
-            self._undo = lambda: None
-        else:
-            added = {"loss": torch.inf, "spike": 9.0}[what]
-            self._undo = self._module.register_forward_hook(_add(added), with_kwargs=True).remove
+        elif what in ("loss", "spike"):
+            added = torch.inf if what == "loss" else 9.0
+            return self._module.register_forward_hook(_add(added), with_kwargs=True).remove
+        return _nothing
 
     def after_step(self, event: StepEvent) -> None:
         """Prepare the next step."""
         self.before_step(event.step + 1)
 
 
-def _with_a_nan(gradient: Tensor) -> Tensor:
-    spoiled = gradient.clone()
-    spoiled.view(-1)[-1] = torch.nan
-    return spoiled
+def _nothing() -> None:
+    pass
+
+
+def _with_a_nan(place: int) -> Callable[[Tensor], Tensor]:
+    """Return a copy that has a NaN in one place of the flattened tensor."""
+
+    def spoil(values: Tensor) -> Tensor:
+        spoiled = values.clone()
+        spoiled.view(-1)[place] = torch.nan
+        return spoiled
+
+    return spoil
 
 
 def _add(nats: float) -> Callable[..., Tensor]:
@@ -69,8 +85,9 @@ def _add(nats: float) -> Callable[..., Tensor]:
     )
 
 
-def poison_fit(poison: Poison, patch: pytest.MonkeyPatch) -> None:
-    """Give the training loop one more hook for as long as the patch lives."""
+@contextmanager
+def poisoned(poison: Poison) -> Iterator[None]:
+    """Give the training loop one more hook for the duration of a block."""
     from nulls_dist.train import build
 
     fit = build.fit
@@ -82,7 +99,8 @@ def poison_fit(poison: Poison, patch: pytest.MonkeyPatch) -> None:
         spoil.before_step(run.first_step + 1)
         return fit(run, engine, ahead, stop, [spoil, *hooks], saver)
 
-    patch.setattr(build, "fit", poisoned_fit)
+    with patch.object(build, "fit", poisoned_fit):
+        yield
 
 
 def main(argv: Sequence[str]) -> None:
@@ -91,8 +109,7 @@ def main(argv: Sequence[str]) -> None:
 
     select_accelerator(0)  # before DeepSpeed is imported
     poison = {int(step): (what, rank) for step, (what, rank) in json.loads(argv[0]).items()}
-    with pytest.MonkeyPatch.context() as patch:
-        poison_fit(poison, patch)
+    with poisoned(poison):
         pretrain(argv[1:])
 
 
