@@ -1,6 +1,7 @@
 """The checkpoint on disk: one format for resume, deletion and export.
 
-    manifest.json                                  written last; everything below by name
+    manifest.json                                  written last; everything below by name, with
+                                                   its checksum, and a checksum of itself
     weights/backbone-part0000.safetensors          dense parameters, Megatron names; readers take
                                                    several parts, each tensor in one of them
     weights/sinks-expert-0007.safetensors          every layer of one sink expert

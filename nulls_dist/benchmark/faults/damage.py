@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nulls_dist.benchmark.faults.outcome import Fault, scaled
 from nulls_dist.benchmark.faults.workshop import Workshop, train_undisturbed
@@ -25,8 +25,6 @@ from nulls_dist.errors import InputError, IntegrityError
 
 _FLIPS: Final = 1000
 _STEPS: Final = 2
-_CUTS: Final = 5
-"""Lengths that each class of files is cut to."""
 _MANIFEST: Final = "manifest.json"
 
 
@@ -121,13 +119,9 @@ def _says_the_same(path: Path, before: bytes, now: bytes) -> bool:
     if path.name != _MANIFEST:
         return False
     try:
-        return bool(_parse(before) == _parse(now))
+        return bool(json.loads(before) == json.loads(now))
     except ValueError:
         return False
-
-
-def _parse(content: bytes) -> Any:
-    return json.loads(content)
 
 
 def _cut(trees: Sequence[_Tree]) -> Fault:
@@ -137,7 +131,6 @@ def _cut(trees: Sequence[_Tree]) -> Fault:
         with _changed(path) as content:
             size = len(content)
             lengths = [0, 1, size // 2, size - 2, draws.randrange(size - 1)]
-            assert len(lengths) == _CUTS
             for length in lengths:
                 path.write_bytes(content[:length])
                 fault.record(tree.problems([path]), place=f"{name} cut to {length} bytes")

@@ -40,14 +40,14 @@ def fill_disks(shop: Workshop) -> list[Fault]:
     )
     limited = Fault(
         fault="files may not grow (RLIMIT_FSIZE)",
-        promise="the same",
+        promise="as on a full disk",
     )
     shares = _spread(scaled(_SIZES, shop.share))
     for number, share in enumerate(shares):
-        wanted = settings | {"train.async_save": "true" if number % 2 else "false"}
+        wanted = {**settings, "train.async_save": "true" if number % 2 else "false"}
         _fill(shop, full, wanted, whole, int(share * sum(files)), 2 * sum(files))
     for number, share in enumerate(shares):
-        wanted = settings | {"train.async_save": "true" if number % 2 else "false"}
+        wanted = {**settings, "train.async_save": "true" if number % 2 else "false"}
         limit = int(share * max(files))
         place = shop.work / "limited"
         place.mkdir()

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ _KILLS: Final = 100
 _STEPS: Final = 24
 _KEPT: Final = 3
 _LONGEST_SAVE_S: Final = 0.12
-"""A kill comes up to this long after the save began; measured saves took about half of it."""
+"""A kill comes up to this long after the save began."""
 _LAUNCHER_S: Final = 0.2
 """A launcher kills the other ranks up to this long after the first one."""
 
@@ -41,13 +42,13 @@ def kill_while_saving(shop: Workshop) -> list[Fault]:
     settings = {"train.steps": _STEPS, "train.save_every": 1}
     whole = train_undisturbed(shop, "saved-every-step", settings)
     return [
-        _kill_lives(shop, whole, settings | {"train.keep_last": _KEPT}, asynchronous=asynchronous)
+        _kill_lives(shop, whole, settings, asynchronous=asynchronous)
         for asynchronous in (False, True)
     ]
 
 
 def _kill_lives(
-    shop: Workshop, whole: Undisturbed, settings: dict[str, object], *, asynchronous: bool
+    shop: Workshop, whole: Undisturbed, settings: Mapping[str, object], *, asynchronous: bool
 ) -> Fault:
     how = "async" if asynchronous else "sync"
     fault = Fault(
@@ -62,7 +63,11 @@ def _kill_lives(
     run = 0
     while fault.tries < kills:
         run_dir = shop.work / f"killed-{how}-{run}"
-        wanted = settings | {"train.async_save": str(asynchronous).lower()}
+        wanted = {
+            **settings,
+            "train.keep_last": _KEPT,
+            "train.async_save": str(asynchronous).lower(),
+        }
         arguments = shop.arguments(run_dir, wanted)
         while fault.tries < kills:
             before = newest_step(run_dir)

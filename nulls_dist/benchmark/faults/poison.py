@@ -45,8 +45,9 @@ class Spoil(Hook):
         """Spoil what comes next; return what undoes it."""
         named = dict(self._module.named_parameters())
         if what == "gradient":
-            name = next(name for name in named if ".sinks." in name)
-            return named[name].register_hook(_with_a_nan(-1)).remove
+            sinks: Any = next(named[name] for name in named if ".sinks." in name)
+            undo: Callable[[], None] = sinks.register_hook(_with_a_nan(-1)).remove
+            return undo
         if what == "batch":
             embedding = self._module.get_submodule("embedding.word_embeddings")
             nan = _with_a_nan(0)
@@ -88,16 +89,14 @@ def _add(nats: float) -> Callable[..., Tensor]:
 @contextmanager
 def poisoned(poison: Poison) -> Iterator[None]:
     """Give the training loop one more hook for the duration of a block."""
-    from nulls_dist.train import build
-
-    fit = build.fit
+    from nulls_dist.train import build, loop
 
     def poisoned_fit(
         run: Any, engine: Any, ahead: Any, stop: Any, hooks: Sequence[Hook], saver: Any
     ) -> Any:
         spoil = Spoil(engine.module, poison, rank=run.groups.topology.rank)
         spoil.before_step(run.first_step + 1)
-        return fit(run, engine, ahead, stop, [spoil, *hooks], saver)
+        return loop.fit(run, engine, ahead, stop, [spoil, *hooks], saver)
 
     with patch.object(build, "fit", poisoned_fit):
         yield

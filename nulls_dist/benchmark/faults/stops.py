@@ -4,7 +4,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -70,7 +70,7 @@ def _interrupt(
     fault: Fault,
     interrupt: _Interruption,
     whole: Undisturbed,
-    settings: dict[str, object],
+    settings: Mapping[str, object],
     tries: int,
 ) -> None:
     draws = random.Random(fault.fault)

@@ -41,7 +41,8 @@ class Workshop:
         """Return the arguments of the training command for the tiny preset."""
         places = ("--preset", "nulls_tiny", "--data", str(corpus or self.corpus))
         defaults: dict[str, object] = {"train.eval_every": 0}
-        overrides = [f"--set={name}={value}" for name, value in (defaults | settings).items()]
+        wanted = {**defaults, **settings}
+        overrides = [f"--set={name}={value}" for name, value in wanted.items()]
         return [*places, "--run-dir", str(run_dir), *overrides, *options]
 
     def start(self, arguments: Iterable[str], run_dir: Path, **options: Any) -> Job:
