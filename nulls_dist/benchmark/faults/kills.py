@@ -22,6 +22,7 @@ from nulls_dist.benchmark.faults.workshop import (
     newest_step,
     train_undisturbed,
 )
+from nulls_dist.checkpoint.format import MANIFEST_FILE
 from nulls_dist.checkpoint.store import list_checkpoints, step_directory
 from nulls_dist.durable import partial_directory
 from nulls_dist.errors import IntegrityError
@@ -89,7 +90,10 @@ def _kill_in_a_save(job: Job, run_dir: Path, before: int, draws: random.Random) 
     if step > _STEPS:
         return False
     final = step_directory(run_dir, step)
-    if not job.wait_until(lambda: _has_begun(final, job) or final.exists()):
+    watched = partial_directory(final)
+    if draws.random() < 0.5:
+        watched /= MANIFEST_FILE  # half of the kills come around the end of the save
+    if not job.wait_until(lambda: _has_begun(watched, job) or final.exists()):
         return False
     time.sleep(draws.uniform(0, _LONGEST_SAVE_S))
     job.send(signal.SIGKILL, draws.randrange(len(job.ranks)))
@@ -99,11 +103,10 @@ def _kill_in_a_save(job: Job, run_dir: Path, before: int, draws: random.Random) 
     return killed
 
 
-def _has_begun(final: Path, job: Job) -> bool:
-    """Say whether this life saves: it speaks once it has removed what the one before left."""
-    return bool(job.logs[0].exists() and job.logs[0].stat().st_size) and (
-        partial_directory(final).exists()
-    )
+def _has_begun(watched: Path, job: Job) -> bool:
+    """Say whether this life has made a path: it speaks once it removed what the last one left."""
+    log = job.logs[0]
+    return log.exists() and log.stat().st_size > 0 and watched.exists()
 
 
 def _num_unfinished(run_dir: Path) -> int:
