@@ -62,6 +62,7 @@ PROMISED_COMMANDS = [
     "python tools/plan_sinks.py --preset nulls_1b --corpus corpus --deletions 4 55 --json",
     "python tools/bench.py memory --json --out memory.json",
     "python tools/bench.py corpus --data corpus --rounds 3 --json",
+    "python tools/bench.py faults --share .05 --families kills damage --work work",
     "python tools/generate.py ckpt 'Alabama is'",
     "python tools/generate.py ckpt text --source Alabama --max-new-tokens 8 --seed 1",
     "python tools/generate.py ckpt text --state nearest --index index --top 3 --json",

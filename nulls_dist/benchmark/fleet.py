@@ -30,7 +30,7 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
     Raises:
         NullsError: a process failed or took too long; the end of its output is in the message.
     """
-    ports = _free_ports(len(runs))
+    ports = free_ports(len(runs))
     plan = json.dumps(
         [{"port": port, "arguments": list(run)} for port, run in zip(ports, runs, strict=True)]
     )
@@ -58,7 +58,7 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
                 process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on, and below those that connections are given."""
     found: list[int] = []
     for port in random.Random().sample(_PORTS, len(_PORTS)):

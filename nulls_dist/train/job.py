@@ -15,7 +15,7 @@ from nulls_dist.config.deepspeed import settle_deepspeed_file
 from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import ReportConfig, RunConfig
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.durable import check_outside
+from nulls_dist.durable import check_outside, make_directory
 from nulls_dist.errors import ConfigError, IntegrityError, LockedError, TemporaryError
 from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
@@ -167,7 +167,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
     Raises:
         LockedError: another process trains there.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(run_dir)
     with (run_dir / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
