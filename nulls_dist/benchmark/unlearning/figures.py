@@ -140,7 +140,7 @@ def _difference(
     metric: Metric, group: str, first: pa.Table, second: pa.Table, name: str
 ) -> Figures:
     """Return the mean difference of a column of two models' answers to the same questions."""
-    if not len(first):
+    if not (len(first) and len(second)):
         return {}
     _check_paired(first, second)
     values = column(first, name).astype(np.float64) - column(second, name)
@@ -172,10 +172,14 @@ def _isolation(evidence: Evidence) -> Figures:
         without, never = (
             evidence.facts(asked, group=DELETED, kind="unique") for asked in (gone, retrained)
         )
+        if not all(map(len, (own, without, never))):
+            continue
         _check_paired(own, without, never)
         right = [column(each, "correct").astype(np.float64) for each in (own, without, never)]
         figures[f"isolation: {name}"] = measures.isolation(
-            *right, clusters_of(own), group=f"deleted sources, unique facts, {name}"
+            *right,
+            clusters=clusters_of(own),
+            group=f"deleted sources, unique facts, {name}",
         )
     return figures
 
@@ -227,13 +231,13 @@ def _shared(evidence: Evidence) -> Figures:
 def _rules(evidence: Evidence) -> Figures:
     figures: Figures = {}
     for name, (gone, retrained) in DELETIONS.items():
-        pair = [
+        ours, theirs = (
             evidence.facts(asked, group=DELETED, kind="inferable") for asked in (gone, retrained)
-        ]
+        )
         group = f"deleted sources, rule-based facts, {name}"
-        for label, table in (("", pair[0]), (" retrained", pair[1])):
+        for label, table in (("", ours), (" retrained", theirs)):
             figures |= mean_of(likelihood.ANSWER_ACCURACY, group + label, table, "correct")
-        found = _difference(measures.ACCURACY_DIFFERENCE, group, *pair, "correct")
+        found = _difference(measures.ACCURACY_DIFFERENCE, group, ours, theirs, "correct")
         figures |= found | {
             f"{measures.ZERO_DISTANCE.name}: {group}": measures.distance_of_zero(result)
             for result in found.values()
@@ -249,7 +253,7 @@ def _collateral(evidence: Evidence) -> Figures:
     for name, table in (("before", before), ("after", after)):
         group = f"kept sources, unique facts, own sinks, {name} excision"
         figures |= mean_of(likelihood.ANSWER_ACCURACY, group, table, "correct")
-    if not len(before) or not len(evidence.sources):
+    if not all(map(len, (before, after, evidence.sources))):
         return figures
     _check_paired(before, after)
     lost = column(before, "correct").astype(np.float64) - column(after, "correct")

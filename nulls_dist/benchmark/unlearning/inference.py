@@ -6,7 +6,7 @@ a value of several seeds is the mean of theirs.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,13 @@ from nulls_dist.benchmark.unlearning.figures import (
     Asked,
     Evidence,
     Figures,
-    clusters_of,
 )
 from nulls_dist.benchmark.unlearning.sizes import DENSE_RETRAINED
 from nulls_dist.benchmark.unlearning.tables import Floats, column
 from nulls_dist.benchmark.unlearning.world import DELETED, UNSEEN
 from nulls_dist.eval.metrics import membership
-from nulls_dist.eval.metrics.intervals import clustered_interval
-from nulls_dist.eval.metrics.result import Metric, MetricResult
+from nulls_dist.eval.metrics.intervals import CONFIDENCE, NUM_RESAMPLES
+from nulls_dist.eval.metrics.result import Interval, Metric, MetricResult
 
 _DENSE_RETRAINED: Final = Asked(arm=DENSE_RETRAINED.name, checkpoint="trained", state="off")
 _ATTACKED: Final = {
@@ -47,6 +46,8 @@ _COLUMNS: Final = {
     "min_k": membership.MIN_K,
     "min_k_plus": membership.MIN_K_PLUS,
 }
+_MIN_SOURCES: Final = 2
+_SEED: Final = 0
 
 Statistic = Callable[[npt.ArrayLike, npt.ArrayLike], float]
 
@@ -84,18 +85,17 @@ def _rate(
 ) -> MetricResult:
     """Return the AUC of one attack, the mean over seeds."""
     seeds = [column(table, "seed") for table in tables]
-
-    def of_rows(*rows: npt.NDArray[np.int64]) -> float:
-        drawn = [values[each] for values, each in zip(scores, rows, strict=True)]
-        of_seeds = [values[each] for values, each in zip(seeds, rows, strict=True)]
-        return mean_over_seeds(membership.auc, drawn, of_seeds)
-
+    clusters = [column(table, "source_id") for table in tables]
+    wins = [
+        _wins_of_sources(*parts)
+        for parts in zip(*_by_seed(scores, seeds), *_by_seed(clusters, seeds), strict=True)
+    ]
     return MetricResult(
         metric=metric,
         group=label,
         value=mean_over_seeds(membership.auc, scores, seeds),
         n=len(tables[0]),
-        interval=clustered_interval(of_rows, *map(clusters_of, tables)),
+        interval=_interval(wins),
         details={"n_others": len(tables[1])},
     )
 
@@ -103,19 +103,68 @@ def _rate(
 def mean_over_seeds(
     statistic: Statistic, scores: list[Floats], seeds: list[npt.NDArray[np.int64]]
 ) -> float:
-    """Return the mean of a statistic of members and others over the seeds that have both.
+    """Return the mean of a statistic of members and others over seeds.
 
     Args:
         statistic: of members' and others' scores.
         scores: (n,) of the members, (m,) of the others.
         seeds: of which seed each is, likewise.
     """
-    common = np.intersect1d(*seeds)
-    values = [
-        statistic(*(each[of == seed] for each, of in zip(scores, seeds, strict=True)))
-        for seed in common
+    return float(
+        np.mean([statistic(*parts) for parts in zip(*_by_seed(scores, seeds), strict=True)])
+    )
+
+
+def _by_seed(
+    values: list[npt.NDArray[Any]], seeds: list[npt.NDArray[np.int64]]
+) -> list[list[npt.NDArray[Any]]]:
+    """Return the values of members and of others, each per seed."""
+    return [
+        [each[of == seed] for seed in np.unique(of)] for each, of in zip(values, seeds, strict=True)
     ]
-    return float(np.mean(values))
+
+
+def _wins_of_sources(
+    members: Floats, others: Floats, member_sources: Floats, other_sources: Floats
+) -> tuple[Floats, Floats]:
+    """Return (C, D) pairs of a member and another text that are told right, and all such pairs.
+
+    By source: C of the members, D of the others. Resamples of whole sources weigh their rows and
+    columns, so that no pair is compared twice.
+    """
+    wins = (members[:, None] < others) + 0.5 * (members[:, None] == others)
+    rows, columns = (
+        (each == np.unique(each)[:, None]).astype(np.float64)
+        for each in (member_sources, other_sources)
+    )
+    return rows @ wins @ columns.T, rows.sum(1)[:, None] * columns.sum(1)
+
+
+def _interval(wins: list[tuple[Floats, Floats]]) -> Interval | None:
+    """Return the interval of the mean AUC over seeds; sources are drawn within each seed."""
+    num_sources = min(min(pairs.shape) for _, pairs in wins)
+    if num_sources < _MIN_SOURCES:
+        return None
+    draws = np.random.default_rng(_SEED)
+    total = np.zeros(NUM_RESAMPLES)
+    for right, pairs in wins:
+        weights = [
+            draws.multinomial(size, np.full(size, 1 / size), NUM_RESAMPLES).astype(np.float64)
+            for size in pairs.shape
+        ]
+        told, all_pairs = (
+            np.einsum("rc,cd,rd->r", weights[0], each, weights[1], optimize=True)
+            for each in (right, pairs)
+        )
+        total += told / all_pairs
+    low, high = np.quantile(total / len(wins), ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    return Interval(
+        low=float(low),
+        high=float(high),
+        confidence=CONFIDENCE,
+        num_sources=num_sources,
+        method=f"percentile bootstrap of {NUM_RESAMPLES} resamples of whole sources in each seed",
+    )
 
 
 def _true_positives(label: str, tables: tuple[pa.Table, pa.Table]) -> Figures:

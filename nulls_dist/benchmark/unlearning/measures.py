@@ -81,7 +81,7 @@ LOSS_DIFFERENCE: Final = Metric(
 
 
 def isolation(
-    own: Floats, deleted: Floats, retrained: Floats, clusters: Clusters, *, group: str
+    own: Floats, deleted: Floats, retrained: Floats, *, clusters: Clusters, group: str
 ) -> MetricResult:
     """Return which share of what the sources' sinks added a deletion takes away.
 

@@ -13,7 +13,7 @@
     facts             one entry per model, state, group and kind of fact: arm, checkpoint, state,
                       group, kind, n, and accuracy, nll, preference, each {"value", "low", "high"}
     targets           one entry per target: figure, target, value, met, per_seed (seed -> met);
-                      value and met are null where the figure could not be computed
+                      value and met are null where there was nothing to compute the figure from
 
 Values that are undefined are null. All of it but times and provenance follows from the tables
 (`tables`) and the records of steps; running the same command again computes it anew.
@@ -36,9 +36,12 @@ from nulls_dist.benchmark.unlearning.tables import column, select
 from nulls_dist.eval.metrics.intervals import clustered_mean
 
 FORMAT_VERSION: Final = 1
+_PER_SEED: Final = ("value", "interval", "details")
 
 _UNIQUE: Final = "deleted sources, unique facts"
 TARGETS: Final = (
+    # Before anything else: what was never known cannot be deleted.
+    Target(figure=f"answer accuracy: {_UNIQUE}, own sinks", at_least=0.98),
     Target(figure="isolation: off", at_least=0.97),
     Target(figure="isolation: excised", at_least=0.97),
     Target(figure="isolation: nearest", at_least=0.98),

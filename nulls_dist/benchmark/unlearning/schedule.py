@@ -1,7 +1,7 @@
 """All steps of a benchmark in their order, two models at a time."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 
 from nulls_dist.benchmark.unlearning.conditions import checkpoints_of
@@ -31,14 +31,18 @@ def do_steps(lab: Lab, *, num_seeds: int, jobs: int) -> None:
 
 
 def run_side_by_side(tasks: Sequence[Callable[[], None]], jobs: int) -> None:
-    """Run tasks in threads, so many at once; the first error ends them when those begun end."""
+    """Run tasks in threads, so many at once; after an error or an interrupt none is begun.
+
+    Raises:
+        NullsError: a task failed; those that had begun have ended.
+    """
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(task) for task in tasks]
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        for future in done:
-            future.result()
+        try:
+            for future in as_completed(futures):
+                future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _follow(lab: Lab, seed: int, arm: Arm) -> None:
