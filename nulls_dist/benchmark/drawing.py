@@ -1,4 +1,4 @@
-"""Figures as inline SVG, so that a report is one file, and the shapes that several of them share."""
+"""Figures as inline SVG, so that a report is one file, and shapes that several of them share."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,12 @@ CONTRAST: Final = "#e07a1f"
 """Blue and orange are told apart by all common kinds of colour vision, and in grey print."""
 GREY: Final = "#8a8a8a"
 INK: Final = "#3a3a3a"
-FAINT: Final = "#d4d4d4"
 WIDTH: Final = 7.6
 """Of a figure, inches."""
 _STYLE: Final = {
     "font.size": 9,
     "axes.titlesize": 9.5,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.7,

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from markupsafe import Markup
 
-from nulls_dist.benchmark.drawing import ACCENT, FAINT, INK, mark_chance, new_figure, to_svg
+from nulls_dist.benchmark.drawing import ACCENT, INK, mark_chance, new_figure, to_svg
 from nulls_dist.benchmark.unlearning.figures import EXCISED_OWN, OWN, Evidence, clusters_of
 from nulls_dist.benchmark.unlearning.measures import look_up
 from nulls_dist.benchmark.unlearning.page.findings import Findings
@@ -14,6 +14,7 @@ from nulls_dist.benchmark.unlearning.page.shapes import draw_estimate, draw_fore
 from nulls_dist.benchmark.unlearning.tables import Floats, column, select
 from nulls_dist.benchmark.unlearning.world import KEPT
 
+_PALE: Final = "#b5b5b5"
 _OVERLAPS: Final = ("least", "middle", "most")
 _ROWS: Final = ("collateral found", "collateral forecast", "collateral beyond the forecast")
 
@@ -54,7 +55,7 @@ def _chart(findings: Findings, overlap: Floats, lost: Floats) -> Chart:
     draw_forest(left, rows, {"found": ACCENT, "forecast": INK, "beyond the forecast": ACCENT})
     mark_chance(left, 0.0, upright=True)
     left.set(xlabel="accuracy lost, share of facts", title="All kept sources asked")
-    right.plot(overlap, lost, "o", color=FAINT, markersize=3.5, label="one source")
+    right.plot(overlap, lost, "o", color=_PALE, markersize=3.5, label="one source")
     _draw_thirds(right, findings)
     mark_chance(right, 0.0, upright=False)
     right.set(

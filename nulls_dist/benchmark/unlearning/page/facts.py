@@ -69,9 +69,7 @@ _KEPT_CAPTION: Final = (
 )
 
 
-def _chart(
-    facts: Sequence[Fact], group: str, names: Sequence[str], caption: str
-) -> Chart | None:
+def _chart(facts: Sequence[Fact], group: str, names: Sequence[str], caption: str) -> Chart | None:
     series = {name: _by_kind(facts, group, _SERIES[name]) for name in names}
     kinds = sorted({kind for each in series.values() for kind in each}, key=_order)
     if not kinds:
@@ -118,7 +116,7 @@ def _order(kind: str) -> tuple[int, int, str]:
     """Order kinds: unique ones, shared ones by how many share them, then those of rules."""
     family = ("unique", "shared", "inferable").index(kind.split()[0].rstrip(":,"))
     last = kind.split()[-1]
-    return family, int(last) if last.isdigit() else 0, kind
+    return family, int(last) if last.isdigit() else -(" seen " in kind), kind
 
 
 def _wrap(kind: str) -> str:

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from nulls_dist.benchmark.drawing import mark_chance, new_figure, to_svg
 from nulls_dist.benchmark.unlearning.figures import DELETIONS, OWN
+from nulls_dist.benchmark.unlearning.measures import MANY
 from nulls_dist.benchmark.unlearning.page.findings import Estimate, Findings
 from nulls_dist.benchmark.unlearning.page.parts import Chart, Section, Table, limits, number
 from nulls_dist.benchmark.unlearning.page.shapes import (
@@ -70,7 +71,8 @@ def _shared_chart(findings: Findings) -> Chart | None:
         estimates = [findings.estimate(name) for name in (of_unique, *names)]
         _draw_series(axes, estimates, state, shift=0.09 * (index - 1.5))
     for place, each in enumerate(numbers, start=1):
-        bound = findings.bound(f"answer accuracy: deleted sources, shared by {each}, off")
+        number_or_more = f"{MANY} or more" if each >= MANY else str(each)
+        bound = findings.bound(f"answer accuracy: deleted sources, shared by {number_or_more}, off")
         if bound is not None:
             axes.hlines(bound, place - 0.3, place + 0.3, color="#111111", linewidth=1)
     labels = ["1 (unique)", *map(str, numbers)]

@@ -49,9 +49,7 @@ def build_language(findings: Findings) -> Section | None:
 def _chart(findings: Findings, models: Sequence[str]) -> Chart:
     figure, panels = new_figure(0.55 + 0.21 * len(models), columns=len(TEXTS), sharey=True)
     for axes, text in zip(panels, TEXTS, strict=True):
-        rows = {
-            name: _in_nats(findings.estimate(f"perplexity: {text}, {name}")) for name in models
-        }
+        rows = {name: _in_nats(findings.estimate(f"perplexity: {text}, {name}")) for name in models}
         draw_forest(axes, rows, COLOURS)
         axes.set(xlabel="nats per token")
         axes.set_title(text.replace(" of ", "\nof "))
@@ -89,7 +87,7 @@ def _table(findings: Findings, models: Sequence[str]) -> Table:
             cells.append(number(figure["value"], 2) + interval)
         rows.append((name, *cells))
     return Table(
-        caption="Perplexity, exp(sum of nats / tokens), with its 95% interval (whole sources drawn)",
+        caption="Perplexity, exp(sum of nats / tokens), with its 95% interval (sources drawn)",
         header=("model", *TEXTS),
         rows=tuple(rows),
     )

@@ -1,11 +1,12 @@
 """How likely right answers are: preference over wrong ones, and truth ratios behind the KS test."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import pyarrow.compute as pc
 from markupsafe import Markup
 
-from nulls_dist.benchmark.drawing import draw_steps, mark_chance, new_figure, to_svg
+from nulls_dist.benchmark.drawing import GREY, draw_steps, mark_chance, new_figure, to_svg
 from nulls_dist.benchmark.unlearning.figures import DELETIONS, MODELS, truth_ratios
 from nulls_dist.benchmark.unlearning.page.findings import Findings
 from nulls_dist.benchmark.unlearning.page.parts import Chart, Section
@@ -15,8 +16,16 @@ from nulls_dist.benchmark.unlearning.world import DELETED
 
 _PREFERENCE: Final = "preference: deleted sources, unique facts, "
 _SHOWN: Final = ("own sinks", "off", "nearest", "retrained, off")
-_COMPARED: Final = ("own sinks", "off", "excised", "nearest", "retrained, off", "retrained, nearest")
+_COMPARED: Final = (
+    "own sinks",
+    "off",
+    "excised",
+    "nearest",
+    "retrained, off",
+    "retrained, nearest",
+)
 _GUESS: Final = 0.5
+"""Mean preference of a model that knows nothing."""
 
 
 def build_likelihood(findings: Findings) -> Section | None:
@@ -46,7 +55,7 @@ def _preferences(findings: Findings) -> Chart | None:
     for name, each in values.items():
         if len(each):
             draw_steps(left, each, color=colour_of(name), label=name)
-    left.plot([0, 1], [0, 1], color="#8a8a8a", linewidth=0.9, linestyle=(0, (1, 2)), label="guess")
+    _draw_guess(left, findings)
     left.set(xlabel="preference", ylabel="share of questions at most", title="Distribution")
     left.legend(loc="upper left")
     rows = {name: findings.estimate(_PREFERENCE + name) for name in _COMPARED}
@@ -66,6 +75,19 @@ def _preferences(findings: Findings) -> Chart | None:
     )
 
 
+def _draw_guess(axes: Any, findings: Findings) -> None:
+    """Draw the preference of a model that ranks the right answer anywhere among the wrong ones."""
+    asked = findings.evidence.facts(MODELS["retrained, off"], group=DELETED, kind="unique")
+    wrong = np.unique(pc.list_value_length(asked.column("wrong_nll")).to_numpy())
+    places = [np.arange(number + 1) / number for number in wrong]
+    weights = [np.full(number + 1, 1 / (number + 1)) for number in wrong]
+    if places:
+        dots = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (1, 2))}
+        draw_steps(
+            axes, np.concatenate(places), weights=np.concatenate(weights), label="guess", **dots
+        )
+
+
 def _ratios(findings: Findings) -> Chart | None:
     samples = {
         way: [
@@ -80,9 +102,7 @@ def _ratios(findings: Findings) -> Chart | None:
     notes = []
     for axes, (way, (gone, retrained)) in zip(panels, samples.items(), strict=True):
         draw_steps(axes, np.log10(gone), color=colour_of(way), label=way)
-        draw_steps(
-            axes, np.log10(retrained), color=colour_of("retrained, off"), label="retrained"
-        )
+        draw_steps(axes, np.log10(retrained), color=colour_of("retrained, off"), label="retrained")
         axes.set(xlabel="log10 of truth ratio", title=way)
         axes.legend(loc="lower right")
         test = findings.figure(f"forget quality: deleted sources, unique facts, {way}")
@@ -94,8 +114,8 @@ def _ratios(findings: Findings) -> Chart | None:
     panels[0].set(ylabel="share of facts at most")
     return Chart(
         svg=Markup(to_svg(figure)),
-        caption="Truth ratios (TOFU's, geometric: mean likelihood of wrong answers over that of the "
-        "right one, per token) of unique facts of deleted sources, one per fact, after deletion "
+        caption="Truth ratios (TOFU's, geometric: mean likelihood of wrong answers over that of "
+        "the right one, per token) of unique facts of deleted sources, one per fact, after deletion "
         "and in the retrained model in the same state. The two-sided Kolmogorov-Smirnov test "
         "behind forget quality compares the two curves; D is their largest distance. p falls with "
         f"n at equal D; facts of one source are not independent, which the test ignores. "

@@ -16,6 +16,7 @@ from nulls_dist.benchmark.unlearning.world import DELETED, UNSEEN
 from nulls_dist.eval.metrics import membership
 
 _SHOWN: Final = ("own sinks", "off", "nearest", "retrained, off", "dense")
+_MODELS: Final = ("own sinks", "off", "excised", "nearest", "dense")
 _NUM_RATES: Final = 60
 _LOWEST_RATE: Final = 1e-3
 _COLUMNS: Final = (
@@ -45,7 +46,12 @@ def build_membership(findings: Findings) -> Section | None:
 def _groups(findings: Findings) -> list[str]:
     names = {metric.name for metric in (membership.LOSS, membership.TRUE_POSITIVES)}
     figures = findings.results["figures"].values()
-    return list(dict.fromkeys(each["group"] for each in figures if each["name"] in names))
+    return sorted({each["group"] for each in figures if each["name"] in names}, key=_order)
+
+
+def _order(group: str) -> tuple[int, str]:
+    """Order models as the ROC does, each before the retrained one that it is compared with."""
+    return [group.startswith(name) for name in (*_MODELS, "")].index(True), group
 
 
 def _chart(findings: Findings) -> Chart | None:
@@ -75,7 +81,7 @@ def _chart(findings: Findings) -> Chart | None:
         "low), mean of the seeds' curves, on linear and on logarithmic axes; dotted: guessing. "
         f"The right panel shows what can be said with few false alarms: with n = {sizes[0]:,} "
         f"members and {sizes[1]:,} others over all seeds, rates below one in the others of a seed "
-        "are those of no false alarm at all. No interval is drawn; that of the AUC is in the table.",
+        "are those of no false alarm at all. No interval is drawn; those of the AUC are below.",
     )
 
 
@@ -87,6 +93,8 @@ def _true_positives(scores: list[Floats], seeds: list[Any], rate: float) -> floa
 
 
 def _dress(linear: Any, logarithmic: Any) -> None:
+    from matplotlib.ticker import NullLocator
+
     ends = np.geomspace(_LOWEST_RATE, 1, _NUM_RATES)
     for axes in (linear, logarithmic):
         axes.plot(ends, ends, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)))
@@ -94,24 +102,27 @@ def _dress(linear: Any, logarithmic: Any) -> None:
     linear.set(title="Linear", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     linear.legend(loc="lower right")
     logarithmic.set(title="Logarithmic", xscale="log", yscale="log")
+    ticks = (0.001, 0.01, 0.1, 1.0)
+    for axis in (logarithmic.xaxis, logarithmic.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(NullLocator())
     logarithmic.set(xlim=(_LOWEST_RATE, 1), ylim=(_LOWEST_RATE, 1.05))
 
 
 def _table(findings: Findings, groups: list[str]) -> Table:
     return Table(
         caption="Attacks by model; membership AUC with its 95% interval (whole sources drawn in "
-        "each seed), 0.5: not told",
-        header=("model", *_COLUMNS),
+        "each seed), 0.5: not told; - : no reference model to compare with",
+        header=("model", *(name.removeprefix("membership ") for name in _COLUMNS)),
         rows=tuple(
-            (group, *(_cell(findings, f"{name}: {group}") for name in _COLUMNS))
-            for group in groups
+            (group, *(_cell(findings, f"{name}: {group}") for name in _COLUMNS)) for group in groups
         ),
     )
 
 
 def _cell(findings: Findings, name: str) -> str:
     if name not in findings.results["figures"]:
-        return ""
+        return "-"
     figure = findings.figure(name)
     value = number(figure["value"], 2)
     return f"{value} {limits(figure['interval'], 2)}" if figure["interval"] else value

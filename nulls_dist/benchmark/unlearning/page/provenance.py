@@ -38,8 +38,14 @@ def build_all_figures(findings: Findings) -> Section | None:
         tables=tuple(
             Table(
                 caption=_describe(measure),
-                header=("group", "value", "interval", "n", *(f"seed {seed}" for seed in seeds),
-                        "details"),
+                header=(
+                    "group",
+                    "value",
+                    "interval",
+                    "n",
+                    *(f"seed {seed}" for seed in seeds),
+                    "details",
+                ),
                 rows=tuple(_row(figure, seeds) for figure in each),
                 folded=True,
             )
@@ -102,9 +108,7 @@ def _seconds(results: Mapping[str, Any]) -> Table:
     for step, seconds in results["seconds"].items():
         cells = [f"{each:,.1f}" for each in seconds]
         rows.append((step, *cells, *[MISSING] * (len(seeds) - len(cells))))
-    return Table(
-        caption="Wall time per step, seconds", header=("step", *seeds), rows=tuple(rows)
-    )
+    return Table(caption="Wall time per step, seconds", header=("step", *seeds), rows=tuple(rows))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ COLOURS: Final = {
     "own sinks": INK,
     "off": ACCENT,
     "excised": "#5e9fd0",
-    "nearest": "#a9cbe6",
+    "nearest": "#8fbde0",
     "retrained, off": CONTRAST,
     "retrained, nearest": "#f2bd8c",
     "dense": GREY,
@@ -87,9 +87,7 @@ def draw_estimate(
         _dots(axes, estimate.seeds, place, upright, markersize=3, markeredgewidth=0.8, **style)
 
 
-def _dots(
-    axes: Any, values: Sequence[float], place: float, upright: bool, **settings: Any
-) -> None:
+def _dots(axes: Any, values: Sequence[float], place: float, upright: bool, **settings: Any) -> None:
     places = [place] * len(values)
     pair = (places, values) if upright else (values, places)
     axes.plot(*pair, linestyle="none", **settings)
