@@ -157,7 +157,7 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         self.texts.append(data)
         if self.lasttag in {"td", "th", "span"} and self.rows and self.rows[-1]:
-            self.rows[-1][-1] += data
+            self.rows[-1][-1] += data.strip()
 
 
 def test_page_has_every_target_and_every_figure(bench, page):

@@ -85,7 +85,8 @@ def _draw_thirds(axes: Any, findings: Findings) -> None:
         begin, end = details["overlap_from"], details["overlap_to"]
         place = (begin + end) / 2
         draw_estimate(axes, findings.estimate(key), place, colour=ACCENT, upright=True)
-        axes.hlines(details["forecast"], begin, end, color="#111111", label=label)
+        line = {"marker": "_", "markersize": 22, "markeredgewidth": 1.3, "linestyle": "none"}
+        axes.plot(place, details["forecast"], color="#111111", label=label, **line)
         label = None  # one line of the legend for all three
     axes.plot([], [], "o", color=ACCENT, label="found, thirds")
 

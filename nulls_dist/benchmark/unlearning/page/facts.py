@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 from markupsafe import Markup
 
 from nulls_dist.benchmark.drawing import new_figure, to_svg
-from nulls_dist.benchmark.unlearning.figures import MODELS, Asked
+from nulls_dist.benchmark.unlearning.figures import MODELS, Asked, clusters_of
 from nulls_dist.benchmark.unlearning.page.findings import Findings
 from nulls_dist.benchmark.unlearning.page.parts import Chart, Section, Table, number
 from nulls_dist.benchmark.unlearning.page.shapes import colour_of
@@ -27,29 +28,6 @@ _LABELS: Final = {
     },
 }
 _COLOURS: Final = {"retrained, own sinks": colour_of("retrained, off")}
-Fact = Mapping[str, Any]
-
-
-def build_facts(findings: Findings) -> Section | None:
-    """Return the section, None where nothing was asked."""
-    facts = findings.results["facts"]
-    if not facts:
-        return None
-    charts = [
-        _chart(facts, DELETED, _OF_DELETED, _DELETED_CAPTION),
-        _chart(facts, KEPT, _OF_KEPT, _KEPT_CAPTION),
-    ]
-    groups = sorted({fact["group"] for fact in facts})
-    return Section(
-        title="Facts before and after, against retraining",
-        lead="A unique fact is stated by one source alone and must be forgotten with it. A fact "
-        "that other sources state as well, or that a rule implies which they teach, must stay, as "
-        "far as the model knows it that never saw the deleted sources.",
-        charts=tuple(chart for chart in charts if chart is not None),
-        tables=tuple(_table(facts, group) for group in groups),
-    )
-
-
 _READING: Final = (
     "Height: share of questions that greedy decoding answers right, full stop included, mean over "
     "facts and phrasings of all seeds. Line: 95% interval, a percentile bootstrap that draws whole "
@@ -67,9 +45,31 @@ _KEPT_CAPTION: Final = (
     "retrained without the deleted sources. What the second bar lacks against the first is "
     f"collateral damage. {_READING}"
 )
+Fact = Mapping[str, Any]
 
 
-def _chart(facts: Sequence[Fact], group: str, names: Sequence[str], caption: str) -> Chart | None:
+def build_facts(findings: Findings) -> Section | None:
+    """Return the section, None where nothing was asked."""
+    facts = findings.results["facts"]
+    if not facts:
+        return None
+    charts = [
+        _chart(findings, DELETED, _OF_DELETED, _DELETED_CAPTION),
+        _chart(findings, KEPT, _OF_KEPT, _KEPT_CAPTION),
+    ]
+    groups = sorted({fact["group"] for fact in facts})
+    return Section(
+        title="Facts before and after, against retraining",
+        lead="A unique fact is stated by one source alone and must be forgotten with it. A fact "
+        "that other sources state as well, or that a rule implies which they teach, must stay, as "
+        "far as the model knows it that never saw the deleted sources.",
+        charts=tuple(chart for chart in charts if chart is not None),
+        tables=tuple(_table(facts, group) for group in groups),
+    )
+
+
+def _chart(findings: Findings, group: str, names: Sequence[str], caption: str) -> Chart | None:
+    facts = findings.results["facts"]
     series = {name: _by_kind(facts, group, _SERIES[name]) for name in names}
     kinds = sorted({kind for each in series.values() for kind in each}, key=_order)
     if not kinds:
@@ -88,7 +88,11 @@ def _chart(facts: Sequence[Fact], group: str, names: Sequence[str], caption: str
     axes.tick_params(axis="x", length=0)
     axes.set(ylabel="right answers", ylim=(0, 1.04), xlim=(-0.55, len(kinds) - 0.45))
     figure.legend(ncols=len(names), loc="outside upper left", columnspacing=1.2, handlelength=1)
-    return Chart(svg=Markup(to_svg(figure)), caption=caption)
+    asked = findings.evidence.facts(MODELS["own sinks"], group=group)
+    num_sources = len(np.unique(clusters_of(asked)))
+    seeds = len(findings.results["seeds"])
+    about = f"{num_sources} sources of {seeds} seed{'s' if seeds > 1 else ''}."
+    return Chart(svg=Markup(to_svg(figure)), caption=f"{caption} {about}")
 
 
 def _draw_bar(axes: Any, fact: Fact | None, place: float, width: float, name: str) -> None:
@@ -126,7 +130,9 @@ def _wrap(kind: str) -> str:
 def _table(facts: Sequence[Fact], group: str) -> Table:
     mine = [fact for fact in facts if fact["group"] == group]
     kinds = sorted({fact["kind"] for fact in mine}, key=_order)
-    models = {(fact["arm"], fact["checkpoint"], fact["state"]): {} for fact in mine}
+    models: dict[tuple[str, str, str], dict[str, Fact]] = {
+        (fact["arm"], fact["checkpoint"], fact["state"]): {} for fact in mine
+    }
     for fact in mine:
         models[fact["arm"], fact["checkpoint"], fact["state"]][fact["kind"]] = fact
     return Table(

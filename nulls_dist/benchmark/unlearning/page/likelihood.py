@@ -115,7 +115,7 @@ def _ratios(findings: Findings) -> Chart | None:
     return Chart(
         svg=Markup(to_svg(figure)),
         caption="Truth ratios (TOFU's, geometric: mean likelihood of wrong answers over that of "
-        "the right one, per token) of unique facts of deleted sources, one per fact, after deletion "
+        "the right one, per token) of unique facts of deleted sources, one per fact, deleted "
         "and in the retrained model in the same state. The two-sided Kolmogorov-Smirnov test "
         "behind forget quality compares the two curves; D is their largest distance. p falls with "
         f"n at equal D; facts of one source are not independent, which the test ignores. "

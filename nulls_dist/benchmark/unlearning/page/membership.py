@@ -70,8 +70,9 @@ def _chart(findings: Findings) -> Chart | None:
         sizes = tuple(map(len, samples))
         scores, seeds = ([column(each, key) for each in samples] for key in ("loss", "seed"))
         found = [_true_positives(scores, seeds, float(rate)) for rate in rates]
+        line = {"color": colour_of(name), "linestyle": "--" if name == "dense" else "-"}
         for axes in panels:
-            axes.step(rates, found, where="post", color=colour_of(name), linewidth=1.4, label=name)
+            axes.step(rates, found, where="post", linewidth=1.4, label=name, **line)
     if not sizes:
         return None
     _dress(*panels)
@@ -80,8 +81,8 @@ def _chart(findings: Findings) -> Chart | None:
         caption="ROC curves of the attack by loss (nats per token; members are guessed where it is "
         "low), mean of the seeds' curves, on linear and on logarithmic axes; dotted: guessing. "
         f"The right panel shows what can be said with few false alarms: with n = {sizes[0]:,} "
-        f"members and {sizes[1]:,} others over all seeds, rates below one in the others of a seed "
-        "are those of no false alarm at all. No interval is drawn; those of the AUC are below.",
+        f"members and {sizes[1]:,} others over all seeds, not one false alarm is allowed at rates "
+        "below one over the others of a seed. No interval is drawn; those of the AUC are below.",
     )
 
 

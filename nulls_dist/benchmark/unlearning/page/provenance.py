@@ -11,16 +11,13 @@ from nulls_dist.benchmark.unlearning.page.parts import MISSING, Section, Table, 
 def build_provenance(findings: Findings) -> Section | None:
     """Return the section."""
     results = findings.results
-    measured = results["measured_on"]
-    machine = {name: value for name, value in measured.items() if name != "versions"}
     return Section(
         title="How it was made",
         lead="Everything follows from these commands and seeds. Steps ran side by side, so times "
         "do not add up to that of the whole.",
         tables=(
             _pairs("Size of the benchmark", {**results["size"], "seeds": results["seeds"]}),
-            _pairs("Measured on", machine),
-            _pairs("Versions", measured["versions"]),
+            _pairs("Measured on", results["measured_on"]),
             _configurations(results["configuration"]),
             _seconds(results),
             _pairs("Commands of the first seed", results["commands"], folded=True),

@@ -81,10 +81,10 @@ def draw_estimate(
     if estimate.low is not None and estimate.high is not None:
         draw_line = axes.vlines if upright else axes.hlines
         draw_line(place, estimate.low, estimate.high, color=colour, linewidth=1.8)
-    _dots(axes, [estimate.value], place, upright, marker=marker, color=colour, markersize=5.5)
     if len(estimate.seeds) > 1:
         style = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": colour}
-        _dots(axes, estimate.seeds, place, upright, markersize=3, markeredgewidth=0.8, **style)
+        _dots(axes, estimate.seeds, place, upright, markersize=3.2, markeredgewidth=0.8, **style)
+    _dots(axes, [estimate.value], place, upright, marker=marker, color=colour, markersize=5.5)
 
 
 def _dots(axes: Any, values: Sequence[float], place: float, upright: bool, **settings: Any) -> None:
