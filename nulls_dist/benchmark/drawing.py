@@ -1,9 +1,11 @@
 """Figures as inline SVG, so that a report is one file, and shapes that several of them share."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+
+import numpy.typing as npt
 
 from nulls_dist.errors import ConfigError
 
@@ -84,12 +86,12 @@ def mark_chance(axes: Any, place: float, *, upright: bool, label: str | None = N
     line(place, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0, label=label)
 
 
-def draw_steps(axes: Any, values: Sequence[float], **settings: Any) -> None:
+def draw_steps(axes: Any, values: npt.ArrayLike, **settings: Any) -> None:
     """Draw the empirical distribution function of values.
 
     Args:
         axes: where.
-        values: at least one.
+        values: (n,), n at least one.
         settings: of the line.
     """
     axes.ecdf(values, **{"linewidth": 1.4, **settings})

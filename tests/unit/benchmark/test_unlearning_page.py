@@ -197,6 +197,13 @@ def test_ids_that_are_linked_exist(page):
     assert linked <= ids
 
 
+def test_configurations_are_told_apart(page):
+    rows = [row for row in Reader(page).rows if row and row[0] in {"optim.lr", "seed"}]
+    lr = ["0.002" if arm.control is None else "0.001" for arm in ARMS]
+    by_name = [lr[index] for index in np.argsort([arm.name for arm in ARMS])]
+    assert rows == [["optim.lr", *by_name], ["seed", "0"]]
+
+
 def test_same_results_give_the_same_page(bench, page):
     assert render_report(Findings.read(bench)) == page
 

@@ -69,7 +69,8 @@ class Findings:
 
     def figure(self, name: str) -> Mapping[str, Any]:
         """Return an entry of the results' figures; of one that is missing, an empty one."""
-        nothing = {"value": None, "interval": None, "n": 0, "per_seed": {}, "details": {}}
+        empty: dict[str, Any] = {"value": None, "interval": None, "n": 0}
+        nothing = {**empty, "per_seed": {}, "details": {}}
         found: Mapping[str, Any] = self.results["figures"].get(name, nothing)
         return found
 

@@ -18,7 +18,7 @@ def build_provenance(findings: Findings) -> Section | None:
         tables=(
             _pairs("Size of the benchmark", {**results["size"], "seeds": results["seeds"]}),
             _pairs("Measured on", results["measured_on"]),
-            _configurations(results["configuration"]),
+            *_configurations(results["configuration"]),
             _seconds(results),
             _pairs("Commands of the first seed", results["commands"], folded=True),
         ),
@@ -31,7 +31,7 @@ def build_all_figures(findings: Findings) -> Section | None:
     seeds = [str(seed) for seed in findings.results["seeds"]]
     return Section(
         title="Every figure",
-        lead="All that results.json holds, by measure; intervals are 95%, whole sources drawn.",
+        lead="The figures of results.json, by measure; intervals are 95%, whole sources drawn.",
         tables=tuple(
             Table(
                 caption=_describe(measure),
@@ -83,19 +83,20 @@ def _pairs(caption: str, values: Mapping[str, Any], *, folded: bool = False) -> 
     return Table(caption=caption, header=("", ""), rows=rows, folded=folded)
 
 
-def _configurations(configurations: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the resolved configuration of each arm beside the others', what differs marked."""
+def _configurations(configurations: Mapping[str, Mapping[str, Any]]) -> tuple[Table, Table]:
+    """Return what differs between the arms' resolved configurations, and what does not."""
     arms = {name: dict(flatten(each)) for name, each in configurations.items()}
-    names = dict.fromkeys(name for each in arms.values() for name in each)
-    rows = []
-    for name in names:
-        cells = [_text(each[name]) if name in each else "" for each in arms.values()]
-        rows.append((name if len(set(cells)) == 1 else f"{name} *", *cells))
-    return Table(
-        caption="Resolved configuration of each model; * differs between them",
-        header=("field", *arms),
-        rows=tuple(rows),
-        folded=True,
+    fields = dict.fromkeys(field for each in arms.values() for field in each)
+    cells = {field: [_text(each.get(field)) for each in arms.values()] for field in fields}
+    differing = {field: each for field, each in cells.items() if len(set(each)) > 1}
+    common = {field: each[0] for field, each in cells.items() if field not in differing}
+    return (
+        Table(
+            caption="Resolved configuration: fields that differ between models",
+            header=("field", *arms),
+            rows=tuple((field, *each) for field, each in differing.items()),
+        ),
+        _pairs("Resolved configuration: fields that all models share", common, folded=True),
     )
 
 
