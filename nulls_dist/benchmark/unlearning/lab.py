@@ -11,6 +11,7 @@
     DIR/seed-0/logs/STEP.txt          what its commands said
     DIR/answers, documents, sources   Parquet tables, see `tables`
     DIR/results.json                  see `results`
+    DIR/report.html                   what they say, see `page`
 
 A step is done once: its record is written when all else of it is, and a step with a record is not
 repeated. What was killed continues when the same command is run again.
