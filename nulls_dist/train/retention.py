@@ -36,4 +36,5 @@ class Retention(Hook):
             shutil.rmtree(leaving, ignore_errors=True)
             old.rename(leaving)  # under a dot-name it is no checkpoint any more
             shutil.rmtree(leaving)
-            logger.info("removed %s: train.keep_last is %d", old.name, self._keep_last)
+            message, event = "removed %s: train.keep_last is %d", {"event": "retention"}
+            logger.info(message, old.name, self._keep_last, extra=event)
