@@ -71,7 +71,7 @@ def _describe(run_dir: Path, happened: Disturbance) -> dict[str, Any]:
         "faults": dict(sorted(Counter(stroke.kind for stroke in happened.strokes).items())),
         "lives": len(lives),
         "slowest_end_after_kill_s": max(
-            (stroke.until_ended_s or 0.0 for stroke in happened.strokes if "kill" in stroke.kind),
+            (stroke.until_ended_s or 0.0 for stroke in happened.strokes if stroke.kind == "kill"),
             default=0.0,
         ),
         "leftovers": sorted(

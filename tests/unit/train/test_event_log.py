@@ -12,9 +12,8 @@ LOGGER = logging.getLogger("nulls_dist.train.saving")
 
 
 def read(run_dir):
-    return [
-        json.loads(line) for line in (run_dir / "log" / "events.jsonl").read_text().split("\n")[:-1]
-    ]
+    lines = (run_dir / "log" / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_what_is_logged_and_published_is_noted_with_time_life_and_level(tmp_path):
