@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -118,9 +119,8 @@ class DisturbedRun:
         while waiting:
             fault = waiting[0]
             starts = fault.kind == "kill at start"
-            if not starts and not life.wait_until(
-                lambda due=fault.after_step: self._is_after(number, due)
-            ):
+            is_due = partial(self._is_after, number, fault.after_step)
+            if not starts and not life.wait_until(is_due):
                 return None
             waiting.popleft()
             time.sleep(fault.delay_s)
