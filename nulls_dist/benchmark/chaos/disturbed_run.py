@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist.benchmark.chaos.faults import Fault
-from nulls_dist.benchmark.chaos.lives import Life, Midwife
+from nulls_dist.benchmark.chaos.lives import Launcher, Life
 from nulls_dist.benchmark.topologies import Combination, training_arguments
 from nulls_dist.checkpoint.lives import read_lives
 from nulls_dist.errors import NullsError, TemporaryError
@@ -42,7 +42,7 @@ class Stroke:
     life: int
     topology: str
     step: int
-    """The last step that was known to be taken."""
+    """The last step that the life was known to have taken; 0 before its first one."""
     rank: int | None
     exit_codes: list[int | None] | None
     """None for a fault that ends no life."""
@@ -78,7 +78,7 @@ class DisturbedRun:
         self._corpus = corpus
         self._steps = steps
         self._topologies = topologies
-        self._midwife = Midwife()
+        self._launcher = Launcher()
         self._result = Disturbance()
 
     def train(self, faults: Sequence[Fault]) -> Disturbance:
@@ -111,7 +111,7 @@ class DisturbedRun:
             save_every=SAVE_EVERY,
         )
         logs = self._run_dir.with_name(f"{self._run_dir.name}-logs")
-        return self._midwife.start(arguments, num_processes=topology.processes, logs=logs)
+        return self._launcher.start(arguments, num_processes=topology.processes, logs=logs)
 
     def _disturb(self, life: Life, topology: Combination, waiting: deque[Fault]) -> Fault | None:
         """Let faults strike until one ends the life; return it, None if none did."""
@@ -124,7 +124,8 @@ class DisturbedRun:
                 return None
             waiting.popleft()
             time.sleep(fault.delay_s)
-            step = 0 if starts else self._progress()["nulls_step"]
+            known = self._progress()
+            step = known["nulls_step"] if known["nulls_life"] == number else 0
             stroke = self._strike(life, fault)
             self._result.strokes.append(
                 Stroke(

@@ -60,7 +60,7 @@ class Life:
         return "\n".join(log.read_text(errors="replace")[-_TAIL:] for log in self.logs)
 
 
-class Midwife:
+class Launcher:
     """Starts lives."""
 
     def __init__(self) -> None:
