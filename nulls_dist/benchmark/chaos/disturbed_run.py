@@ -180,7 +180,7 @@ class DisturbedRun:
     def _end(self, life: Life) -> None:
         codes = life.wait()
         outcome = self._outcome()
-        if any(codes) or outcome != "done":
+        if set(codes) != {0} or outcome != "done":
             raise NullsError(f"{self._run_dir}: {outcome}, exit codes {codes}: {life.said()}")
 
     def _outcome(self) -> str:

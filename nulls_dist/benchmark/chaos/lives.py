@@ -18,7 +18,7 @@ from typing import Final
 from nulls_dist.benchmark.fleet import free_ports, rank_environment
 
 _POLL_S: Final = 0.01
-_TIMEOUT_S: Final = 600.0
+_TIMEOUT_S: Final = 7_200.0
 _TAIL: Final = 4_000
 
 
