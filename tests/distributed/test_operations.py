@@ -72,7 +72,7 @@ def documented_files() -> dict[str, str]:
     """Name -> when it is there, of the table of the run directory."""
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     section = page.split("## The run directory\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (`.+`) \| (.+?) \|", section, re.MULTILINE)
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", section, re.MULTILINE)
     return {name: when.strip("`") for names, when in rows for name in re.findall("`(.+?)`", names)}
 
 
