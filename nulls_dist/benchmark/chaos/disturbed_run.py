@@ -28,8 +28,11 @@ _SETTINGS: Final = {
     "report.exposure": True,
 }
 """Those of nulls_tiny again, with what makes a run hard to disturb and easy to check."""
-_SURVIVORS_S: Final = 60.0
-"""What a launcher gives the other ranks after one has died, as slurm/pretrain_1b.sh does."""
+_SURVIVORS_S: Final = 20.0
+"""What the other ranks have after one has died, before they are killed, as launchers do. One that
+waits for the dead one in a save, or at the start, may take longer by itself."""
+_SAVE_S: Final = 300.0
+"""What a run that is asked to stop has for it."""
 _KILLED: Final = -signal.SIGKILL
 _STOPPED: Final = TemporaryError.exit_code
 
@@ -45,7 +48,7 @@ class Stroke:
     """The last step that the life was known to have taken; 0 before its first one."""
     rank: int | None
     exit_codes: list[int | None] | None
-    """None for a fault that ends no life."""
+    """None for a fault that ends no life, and for a rank that did not end by itself in time."""
     until_ended_s: float | None
     """From the fault to the end of the last rank."""
 
@@ -150,7 +153,7 @@ class DisturbedRun:
         else:
             is_kill = fault.kind != "preemption"
             life.send(signal.SIGKILL if is_kill else signal.SIGTERM, rank)
-        codes = life.wait(_SURVIVORS_S)
+        codes = life.wait(_SURVIVORS_S if "kill" in fault.kind else _SAVE_S)
         self._check_end(fault, codes, rank)
         return {
             "rank": None if fault.kind == "STOP" else rank,
@@ -160,11 +163,7 @@ class DisturbedRun:
 
     def _check_end(self, fault: Fault, codes: list[int | None], rank: int) -> None:
         if fault.kind in ("kill", "kill at start"):
-            # One that waits for a rank that never came is left to its launcher.
-            may_wait = fault.kind == "kill at start"
-            others = [code for place, code in enumerate(codes) if place != rank]
-            left = [code for code in others if code == 0 or (code is None and not may_wait)]
-            if codes[rank] != _KILLED or left:
+            if codes[rank] != _KILLED or 0 in codes:
                 self._break(fault, f"exit codes {codes}, rank {rank} was killed")
             return
         outcome = self._outcome()

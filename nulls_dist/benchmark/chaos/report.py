@@ -70,10 +70,8 @@ def _describe(run_dir: Path, happened: Disturbance) -> dict[str, Any]:
     return {
         "faults": dict(sorted(Counter(stroke.kind for stroke in happened.strokes).items())),
         "lives": len(lives),
-        "slowest_end_after_kill_s": max(
-            (stroke.until_ended_s or 0.0 for stroke in happened.strokes if stroke.kind == "kill"),
-            default=0.0,
-        ),
+        "survivors": sum(len(codes) - 1 for codes in _codes_after_kills(happened)),
+        "survivors_killed": sum(codes.count(None) for codes in _codes_after_kills(happened)),
         "leftovers": sorted(
             path.relative_to(run_dir).as_posix()
             for pattern in (".*.tmp", "checkpoints/.*", "STOP", "SAVE")
@@ -83,6 +81,14 @@ def _describe(run_dir: Path, happened: Disturbance) -> dict[str, Any]:
         "seconds": round(happened.seconds, 1),
         "strokes": [asdict(stroke) for stroke in happened.strokes],
     }
+
+
+def _codes_after_kills(happened: Disturbance) -> list[list[int | None]]:
+    return [
+        stroke.exit_codes
+        for stroke in happened.strokes
+        if stroke.exit_codes is not None and "kill" in stroke.kind
+    ]
 
 
 def _is_orderly(run: dict[str, Any]) -> bool:
@@ -105,5 +111,9 @@ def format_chaos(result: dict[str, Any]) -> str:
             f"  ledger               {'the same' if run['same_ledger'] else 'DIFFERS'}, "
             f"{run['num_segments']} pieces, {run['num_lost_segments']} more in lost steps",
         ]
+        lines.append(
+            f"  after a kill         {run['survivors_killed']} of {run['survivors']} other ranks "
+            "had to be killed, too"
+        )
         lines += [f"  {line}" for line in (*run["broken_promises"], *run["leftovers"])]
     return "\n".join(lines)

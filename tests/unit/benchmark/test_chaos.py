@@ -42,6 +42,8 @@ def test_a_broken_promise_is_told():
         "num_differing_tensors": 2,
         "num_tensors": 104,
         "same_ledger": False,
+        "survivors": 3,
+        "survivors_killed": 1,
         "num_segments": 5,
         "num_lost_segments": 7,
         "broken_promises": ["kill after step 5: exit codes [0, -9]"],
