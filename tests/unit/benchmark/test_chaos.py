@@ -57,6 +57,7 @@ def test_a_broken_promise_is_told():
             "window": 50,
             "one_topology": run,
             "many_topologies": kept,
+            "other_topology": kept,
         }
     )
     assert "one topology: BROKEN\n  3 kill; 4 lives, 9.5 s" in said
@@ -64,3 +65,5 @@ def test_a_broken_promise_is_told():
     assert ".step-00000005.partial" in said
     assert "many topologies: kept" in said
     assert "DIFFERS" in said
+    assert "1 of 3 other ranks had to be killed, too" in said
+    assert said.endswith("loss at most 5.0e-01 off in a step, 2.5e-01 in 50 steps")
