@@ -126,7 +126,7 @@ def format_chaos(result: dict[str, Any]) -> str:
         lines += [f"  {line}" for line in (*run["broken_promises"], *run["leftovers"])]
     other = result["other_topology"]
     lines.append(
-        f"one process, no fault: loss at most {other['largest_loss_difference']:.1e} off in a step, "
-        f"{other['largest_window_difference']:.1e} in {result['window']} steps"
+        f"one process, no fault: loss at most {other['largest_loss_difference']:.1e} off in a "
+        f"step, {other['largest_window_difference']:.1e} in {result['window']} steps"
     )
     return "\n".join(lines)
