@@ -158,10 +158,15 @@ def _streams(index: Path, dump_bytes: int) -> Iterator[tuple[int, int]]:
     for number, line in enumerate(_index_lines(index), start=1):
         match = _INDEX_LINE.fullmatch(line)
         found = int(match[1]) if match else 0
-        if not offset <= found < dump_bytes or not found:
+        if found >= dump_bytes:
+            raise InputError(
+                f"{index}, line {number}: names byte {found} of a dump that has {dump_bytes}; the "
+                "dump is cut off, then download it again, or this is not its index"
+            )
+        if not offset <= found or not found:
             raise InputError(
                 f"{index}, line {number}: {line[:80]!r} is not offset:page id:title with an "
-                f"ascending offset inside a dump of {dump_bytes} bytes; is it this dump's index?"
+                "ascending offset; is it a dump's index?"
             )
         if found != offset and num_pages:
             yield offset, num_pages

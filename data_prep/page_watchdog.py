@@ -53,6 +53,7 @@ def guard(max_seconds: float, process: int) -> None:
         max_seconds: time that a name may be the last line; an empty line waits for ever.
         process: whom to kill.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's is for the process watched
     page = rest = b""
     while True:
         if not select.select([0], [], [], max_seconds if page else None)[0]:

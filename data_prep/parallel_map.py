@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -76,13 +77,17 @@ class WorkerPool:
             self._executor = ProcessPoolExecutor(
                 self._num_workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_end_with_parent,
+                initializer=_obey_parent,
             )
         return self._executor
 
 
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed: it would wait for work for ever."""
+def _obey_parent() -> None:
+    """End this worker when its parent is killed, and only then: it would wait for work for ever.
+
+    An interrupt from the keyboard reaches all processes; it is for the parent to act on.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

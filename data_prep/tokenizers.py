@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from data_prep.train_tokenizer import train_bpe
+from data_prep.train_tokenizer import FIXED_PIECES, train_bpe
 from nulls_dist.data.format import TOKENIZER_DIR, TokenizerRecord
 from nulls_dist.data.tokenizer import (
     HF_FILE,
@@ -27,13 +27,18 @@ def trained_vocab_size(choice: str) -> int | None:
     """Return N of "train:bpe:N", or None where `choice` names a file.
 
     Raises:
-        ConfigError: it starts with "train:" and is not of that form.
+        ConfigError: it starts with "train:" and is not of that form, or N is too small.
     """
     if not choice.startswith("train:"):
         return None
     match = re.fullmatch(r"train:bpe:([1-9][0-9]{0,6})", choice)
     if match is None:
         raise ConfigError(f"--tokenizer {choice}: must be a file or train:bpe:N")
+    if int(match[1]) <= FIXED_PIECES:
+        raise ConfigError(
+            f"--tokenizer {choice} leaves no room beside {FIXED_PIECES} fixed pieces (256 bytes, "
+            "unknown, end of document); give a larger size"
+        )
     return int(match[1])
 
 

@@ -15,9 +15,10 @@ from nulls_dist.errors import InputError
 
 EOS_PIECE: Final = "</s>"
 
-_MAX_LINE_BYTES: Final = 1 << 16
-_FIXED_PIECES: Final = 2 + 256
+FIXED_PIECES: Final = 2 + 256
 """Unknown, end of document, and the bytes."""
+
+_MAX_LINE_BYTES: Final = 1 << 16
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, path: Path) -> None:
@@ -25,7 +26,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int, path: Path) -> None:
 
     Args:
         texts: documents; all their lines are held in memory.
-        vocab_size: upper bound of the vocabulary; a text too small for it gives a smaller one.
+        vocab_size: upper bound of the vocabulary, above `FIXED_PIECES`; a text too small for it
+            gives a smaller one.
         path: the .model file to write.
 
     Raises:
@@ -33,11 +35,6 @@ def train_bpe(texts: Iterable[str], vocab_size: int, path: Path) -> None:
     """
     import sentencepiece  # heavy: not needed for --help
 
-    if vocab_size <= _FIXED_PIECES:
-        raise InputError(
-            f"--tokenizer train:bpe:{vocab_size} leaves no room beside {_FIXED_PIECES} fixed "
-            "pieces (256 bytes, unknown, end of document); give a larger size"
-        )
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from nulls_dist import __version__
 from nulls_dist.errors import InputError, NullsError, TemporaryError
@@ -31,6 +33,17 @@ class CommandParser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"nulls-dist {__version__}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One option of a command that a table describes."""
+
+    flag: str
+    parameter: str
+    """Of the function that does the command."""
+    settings: dict[str, Any]
+    """For `add_argument`."""
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

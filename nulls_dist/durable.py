@@ -49,6 +49,18 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it where they are missing, so that a power loss spares them.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_path(folder.parent)
+
+
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yield a name to write under; when the block ends without an error, `path` is that file."""
@@ -189,7 +201,7 @@ def new_directory(final: Path) -> Iterator[Path]:
         LockedError: another process is building `final`.
     """
     check_absent(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(final.parent)
     with _locked(final):
         check_absent(final)  # another writer may have published it before this one had the lock
         partial = partial_directory(final)
@@ -223,7 +235,7 @@ def resumable_directory(final: Path, plan: dict[str, Any]) -> Iterator[Path]:
         LockedError: another process is building `final`.
     """
     check_absent(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(final.parent)
     with _locked(final):
         check_absent(final)
         partial = partial_directory(final)

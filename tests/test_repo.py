@@ -63,9 +63,11 @@ PROMISED_COMMANDS = [
     "python tools/plan_sinks.py --preset nulls_1b --corpus corpus --deletions 4 55 --json",
     "python tools/bench.py memory --json --out memory.json",
     "python tools/bench.py corpus --data corpus --rounds 3 --json",
+    "python tools/bench.py faults --share .05 --families kills damage --work work",
     "python tools/generate.py ckpt 'Alabama is'",
     "python tools/generate.py ckpt text --source Alabama --max-new-tokens 8 --seed 1",
     "python tools/generate.py ckpt text --state nearest --index index --top 3 --json",
+    "python -m nulls_dist.benchmark run --size small --out bench --seeds 2 --jobs 1",
     "python tools/demo.py",
     "python tools/demo.py --fast --out demo-out",
 ]
@@ -86,7 +88,10 @@ def check_parses(command: list[str]) -> None:
     found = entry_point(command)
     assert found is not None
     module, arguments = found
-    parser = cast("ArgumentParser", importlib.import_module(module).build_parser())
+    program = importlib.import_module(module)
+    if hasattr(program, "__path__"):  # python -m runs a package's __main__
+        program = importlib.import_module(f"{module}.__main__")
+    parser = cast("ArgumentParser", program.build_parser())
     try:
         parser.parse_args(arguments)
     except SystemExit:

@@ -6,10 +6,13 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nulls_dist.cli import CommandParser, run_command
 from nulls_dist.errors import UnknownSourceError
+
+if TYPE_CHECKING:
+    from nulls_dist.unlearn.lookup import SourcePlace
 
 
 def build_parser() -> ArgumentParser:
@@ -41,13 +44,7 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps([asdict(place) for place in places], indent=2))
     else:
         for place in places:
-            facts = asdict(place)
-            near = facts.pop("near_duplicates")
-            if near is not None:
-                facts["near_duplicates"] = len(near)
-            print(_spell(facts))
-            for other in near or ():
-                print("  near-duplicate:  " + _spell(other))
+            print(_spell(place))
     missing = [place.name for place in places if place.source_id is None]
     if missing:
         raise UnknownSourceError(
@@ -55,8 +52,17 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
-def _spell(facts: dict[str, Any]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in facts.items() if value not in ("", None))
+def _spell(place: "SourcePlace") -> str:
+    """Return the name, what is known of it, a line each, and its near-duplicates, a line each."""
+    facts = {name: value for name, value in asdict(place).items() if value not in ("", None)}
+    name, near = facts.pop("name"), facts.pop("near_duplicates", None)
+    if near is not None:
+        facts["near_duplicates"] = len(near)
+    width = max(map(len, facts))
+    lines = [name, *(f"  {fact:<{width}}  {value}" for fact, value in facts.items())]
+    for other in near or []:
+        lines += ["    " + "  ".join(f"{fact}={value}" for fact, value in other.items())]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +44,13 @@ class Commands:
         sys.stderr.write(f"\n[{time.monotonic() - self._started:4.0f} s] {text}\n")
         sys.stderr.flush()
 
-    def python(self, *arguments: Any) -> str:
-        """Run `python ARGUMENTS`; its log goes to stderr.
+    def python(self, *arguments: Any, log: Path | None = None) -> str:
+        """Run `python ARGUMENTS`.
+
+        Args:
+            arguments: of the command.
+            log: file that its log is added to, where several run at once; otherwise it goes to
+                stderr, after the command itself.
 
         Returns:
             Its standard output.
@@ -53,18 +59,25 @@ class Commands:
             NullsError: it failed.
         """
         command = [str(argument) for argument in arguments]
-        self.say(f"python {shlex.join(command)}")
-        done = subprocess.run(
-            [sys.executable, *command],
-            stdout=subprocess.PIPE,
-            env={"OMP_NUM_THREADS": "1"} | os.environ,  # as torchrun would choose, with a warning
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise NullsError(
-                f"python {shlex.join(command)} ended with exit code {done.returncode}; see above"
+        words = f"python {shlex.join(command)}"
+        with ExitStack() as stack:
+            stderr = None
+            if log is None:
+                self.say(words)
+            else:
+                stderr = stack.enter_context(log.open("a", encoding="utf-8"))
+                print(words, file=stderr, flush=True)
+            done = subprocess.run(
+                [sys.executable, *command],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={"OMP_NUM_THREADS": "1"} | os.environ,  # as torchrun, which warns of it
+                text=True,
+                check=False,
             )
+        if done.returncode:
+            place = "above" if log is None else log
+            raise NullsError(f"{words} ended with exit code {done.returncode}; see {place}")
         return done.stdout
 
     @staticmethod

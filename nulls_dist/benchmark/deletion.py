@@ -4,7 +4,6 @@ import math
 import shutil
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,29 +13,12 @@ from nulls_dist import durable
 from nulls_dist.benchmark.commands import Commands
 from nulls_dist.benchmark.demo import FULL
 from nulls_dist.benchmark.experiment import Experiment
+from nulls_dist.benchmark.targets import Target
 from nulls_dist.errors import ConfigError
 
 _FIGURES_FILE: Final = "figures.json"
 _MIN_SEEDS: Final = 2
 _UPPER_95: Final = 0.975
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """What a figure must reach, on the mean over seeds."""
-
-    figure: str
-    at_least: float = -math.inf
-    at_most: float = math.inf
-
-    def is_met(self, value: float) -> bool:
-        """Say whether a value reaches the target."""
-        return self.at_least <= value <= self.at_most
-
-    def __str__(self) -> str:
-        if math.isinf(self.at_most):
-            return f"at least {self.at_least}"
-        return f"at most {self.at_most}"
 
 
 TARGETS: Final = (

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from nulls_dist import durable, hashing
 from nulls_dist.benchmark.commands import Commands
+from nulls_dist.benchmark.generated import build_generated, draw_sources, write_request
 from nulls_dist.checkpoint.store import list_checkpoints
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.data.format import FACTS_FILE, SOURCES_FILE
-from nulls_dist.data.source_table import SourceTable
+from nulls_dist.data.format import FACTS_FILE
 from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.eval.fact_table import FactTable, measure_facts
 from nulls_dist.eval.facts import Probe, read_probes
@@ -140,10 +139,8 @@ class Experiment:
         )
 
     def _build(self, out: Path, *options: Any) -> None:
-        self._commands.python(
-            *("-m", "data_prep.build", "--input", "generated", "--format", "generated"),
-            *("--articles", self._size.articles, "--seed", self._seed, "--out", out),
-            *options,
+        build_generated(
+            self._commands, out, *options, articles=self._size.articles, seed=self._seed
         )
 
     def _pretrain(self, corpus_dir: Path, run_dir: Path) -> Path:
@@ -163,9 +160,7 @@ class Experiment:
 
     def _choose(self, corpus: Corpus) -> _Questions:
         """Draw the sources to delete, and some to keep, by a hash."""
-        source_ids = np.unique(corpus.source_ids)
-        keys = hashing.key(source_ids, seed=self._seed, domain=hashing.Domain.CHOICE)
-        drawn = [int(source_id) for source_id in source_ids[np.argsort(keys)]]
+        drawn = draw_sources(np.unique(corpus.source_ids), seed=self._seed)
         count = max(1, round(_DELETED_SHARE * len(drawn)))
         kept = drawn[count : count + self._size.num_kept_asked]
         facts = self.corpus_dir / FACTS_FILE
@@ -176,10 +171,8 @@ class Experiment:
         )
 
     def _write_request(self, source_ids: list[int]) -> Path:
-        titles = SourceTable(self.corpus_dir / SOURCES_FILE).titles_of(source_ids)
-        lines = [f"title:{title}\n" for title in titles]
         request = self._out / "sources.txt"
-        durable.write_text(request, "".join(lines))
+        write_request(self.corpus_dir, source_ids, request)
         return request
 
     def _delete(self, checkpoint: Path, request: Path) -> dict[str, Any]:

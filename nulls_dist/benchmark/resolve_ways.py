@@ -12,7 +12,11 @@ from nulls_dist.unlearn.resolve import resolve_requests
 def resolve(table: Path, request: Path) -> dict[str, Any]:
     """Resolve a request as the tools do."""
     resolutions = resolve_requests(SourceTable(table), read_requests(request))
-    return {"outcomes": dict(Counter(entry.outcome.value for entry in resolutions))}
+    return {
+        "outcomes": {
+            outcome.value: number for outcome, number in resolutions.count_outcomes().items()
+        }
+    }
 
 
 def look_up_in_dict(table: Path, request: Path) -> dict[str, Any]:

@@ -97,18 +97,20 @@ class SourceTable:
 
     def read_rows(self, column: str, rows: npt.NDArray[np.int64]) -> list[Any]:
         """Return one column's values in some rows, in their order."""
+        values: list[Any] = self.take_rows(column, rows).to_pylist()
+        return values
+
+    def take_rows(self, column: str, rows: npt.NDArray[np.int64]) -> Any:
+        """Return one column's values in some rows, in their order, as an Arrow array."""
         wanted, places = np.unique(rows, return_inverse=True)
-        if not len(wanted):
-            return []
-        pieces = []
-        for begin, values in self.batches(column):
+        pieces = [pa.array([], SOURCES_SCHEMA.field(column).type)]
+        for begin, values in self.batches(column) if len(wanted) else ():
             first, last = np.searchsorted(wanted, [begin, begin + len(values)])
             if last > first:
                 pieces.append(values.take(pa.array(wanted[first:last] - begin)))
             if last == len(wanted):
                 break
-        found: list[Any] = pa.chunked_array(pieces).take(pa.array(places)).to_pylist()
-        return found
+        return pa.concat_arrays(pieces).take(pa.array(places))
 
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:

@@ -19,7 +19,8 @@ from nulls_dist.export.release import tokenizer_record
 from nulls_dist.source_list import parse_request
 from nulls_dist.sources import NO_SOURCE
 from nulls_dist.unlearn.evidence import Evidence, SourceEvidence
-from nulls_dist.unlearn.resolve import check_resolved, resolve_requests
+from nulls_dist.unlearn.resolutions import check_resolved
+from nulls_dist.unlearn.resolve import resolve_requests
 
 _MAX_CONTROL: Final = 20
 _MIN_SURVIVORS: Final = 2

@@ -83,7 +83,7 @@ def measure_facts(
                 accuracy=float(right[kinds == kind].mean()),
                 num_probes=int((kinds == kind).sum()),
             )
-            for kind in sorted(set(kinds), key=_reading_order)
+            for kind in sorted(set(kinds.tolist()), key=_reading_order)
         }
     return FactTable(title=title, scores=scores)
 

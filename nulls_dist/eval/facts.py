@@ -11,9 +11,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nulls_dist.data.tokenizer import Tokenizer
+from nulls_dist.errors import InputError
 from nulls_dist.eval.token_scores import LanguageModel, Passage, score_passages
 
 _LISTS: Final = ("member_ids", "wrong_answers")
@@ -41,9 +43,21 @@ class Probe:
 
 
 def read_probes(path: Path, source_ids: Collection[int]) -> list[Probe]:
-    """Read the probes of some sources from facts.parquet."""
+    """Read the probes of some sources from facts.parquet.
+
+    Raises:
+        InputError: it is not that file of a generated corpus.
+    """
     wanted = set(source_ids)
-    table = pq.read_table(path, columns=list(Probe.__dataclass_fields__))
+    names = list(Probe.__dataclass_fields__)
+    try:
+        table = pq.read_table(path, columns=names)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not readable as Parquet: {error}; build it again") from error
+    if missing := sorted(set(names) - set(table.column_names)):
+        raise InputError(
+            f"{path}: columns {missing} are missing; name facts.parquet of a generated corpus"
+        )
     return [
         Probe(**{**row, **{name: tuple(row[name]) for name in _LISTS}})
         for row in table.to_pylist()

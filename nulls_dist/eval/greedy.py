@@ -1,12 +1,13 @@
-"""Greedy continuations of many texts at once, and of every prefix of a text.
+"""Continuations of many texts at once, greedy or not, and of every prefix of a text.
 
 Every step is a forward pass over all tokens before it, without a cache of keys and values: for
 small models and short texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from torch import Tensor
 from tqdm import tqdm
 
 from nulls_dist.eval.token_scores import LanguageModel, Passage, batches_of, score_passages
@@ -22,6 +23,24 @@ def continue_greedily(
         prompts: of at least one token each; where their scored part starts does not matter.
         num_tokens: how many tokens each prompt is continued by.
     """
+    return continue_texts(model, prompts, num_tokens, lambda logits: int(logits.argmax()))
+
+
+def continue_texts(
+    model: LanguageModel,
+    prompts: Sequence[Passage],
+    num_tokens: Sequence[int],
+    choose: Callable[[Tensor], int],
+) -> list[list[int]]:
+    """Return what follows each prompt; the end of a document stops nothing.
+
+    Args:
+        model: the model.
+        prompts: of at least one token each; where their scored part starts does not matter.
+        num_tokens: how many tokens each prompt is continued by.
+        choose: takes the next token by its logits, (vocab_size,). It is asked for the first token
+            of every prompt in order, then for the second ones.
+    """
     written: list[list[int]] = [[] for _ in prompts]
     for step in tqdm(range(max(num_tokens, default=0)), "tokens", disable=None, leave=False):
         unfinished = [place for place, wanted in enumerate(num_tokens) if step < wanted]
@@ -30,7 +49,7 @@ def continue_greedily(
             for place in unfinished
         ]
         chosen = [
-            int(logits[-1].argmax())
+            choose(logits[-1])
             for batch in batches_of(grown)
             for logits in model.logits(
                 [passage.tokens for passage in batch], [passage.source_id for passage in batch]

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nulls_dist.checkpoint.shapes import model_of
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.environment import ALONE
 from nulls_dist.config.schema import ModelConfig
+from nulls_dist.data.batches import next_tokens
 from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import Topology
@@ -21,6 +22,9 @@ from nulls_dist.routing.router import Router
 from nulls_dist.routing.sink_sets import SinkMask, sinks_of
 from nulls_dist.segments import SegmentLayout
 from nulls_dist.sources import NO_SOURCE
+
+WeightChange = Callable[[str, Tensor], Tensor | None]
+"""Name and values of a parameter -> its new values, of the same shape; None to leave it alone."""
 
 
 class InferenceModel:
@@ -72,13 +76,18 @@ class InferenceModel:
         return self._run(texts, layout, plan, backbone=backbone_gain)
 
     def union_logits(
-        self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]
+        self,
+        texts: Sequence[Sequence[int]],
+        source_ids: Sequence[int],
+        *,
+        excluded: Collection[int] = (),
     ) -> list[Tensor]:
         """Return next-token logits of several texts, all served by the sinks of all of the sources.
 
         Args:
             texts: tokens of each text, at least one; they do not see each other.
             source_ids: at least one; a sink of two sources serves once.
+            excluded: sources whose sinks are off, also where one of the others shares them.
 
         Returns:
             (tokens, vocab_size) per text, on the CPU.
@@ -89,7 +98,9 @@ class InferenceModel:
         layout = _layout_of(texts, [NO_SOURCE] * len(texts))
         chosen = self._sinks_of(source_ids)
         assert chosen is not None, "at least one source"
-        plan = plan_whole_pool(self.router.spec, layout.num_tokens, ~chosen)
+        barred = self._sinks_of(excluded)
+        is_off = ~chosen if barred is None else ~chosen | barred
+        plan = plan_whole_pool(self.router.spec, layout.num_tokens, is_off)
         return self._run(texts, layout, plan)
 
     def logits_of_all_sinks(
@@ -144,6 +155,41 @@ class InferenceModel:
             (gradient,) = torch.autograd.grad(loss(logits), inputs)
         return (gradient @ table.T).cpu()
 
+    def loss(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> Tensor:
+        """Return the mean loss per target of several texts, as training takes it.
+
+        Args:
+            texts: tokens of each text, at least two; they do not see each other.
+            source_ids: whose sinks serve each text; NO_SOURCE for the backbone alone.
+
+        Returns:
+            () nats on the model's device, to be differentiated by `weights`.
+
+        Raises:
+            RefusedError: a source was deleted.
+        """
+        from nulls_dist.model.gpt import loss_sum
+
+        layout = _layout_of(texts, source_ids)
+        plan = build_plan(self.router, layout, local_experts=range(self.config.num_experts))
+        tokens = np.array([token for text in texts for token in text], dtype=np.int64)
+        has_target = torch.from_numpy(layout.has_target).to(torch.float32)
+        total = loss_sum(
+            self._model,
+            torch.from_numpy(tokens).to(self._device),
+            torch.from_numpy(next_tokens(tokens, layout)).to(self._device),
+            has_target.to(self._device),
+            self._rows(layout, plan),
+        )
+        return total / float(has_target.sum())
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Return all parameters by name, to be changed in place.
+
+        Those of sinks hold all experts, one after another: (num_experts * num_sinks, hidden_size).
+        """
+        return dict(self._model.named_parameters())
+
     def _sinks_of(self, source_ids: Collection[int]) -> SinkMask | None:
         if not source_ids:
             return None
@@ -154,6 +200,25 @@ class InferenceModel:
         """Round all weights to a type of fewer bits; they stay float32."""
         for parameter in self._model.parameters():
             parameter.copy_(parameter.to(dtype))
+
+    @contextmanager
+    def changed_weights(self, change: WeightChange) -> Iterator[None]:
+        """Answer with other weights for the duration of a block.
+
+        Args:
+            change: what becomes of each parameter. Those that change are kept twice meanwhile.
+        """
+        kept: dict[str, Tensor] = {}
+        try:
+            for name, parameter in self._model.named_parameters():
+                values = change(name, parameter.detach())
+                if values is not None:
+                    kept[name] = parameter.detach().clone()
+                    parameter.data.copy_(values)
+            yield
+        finally:
+            for name, values in kept.items():
+                self._model.get_parameter(name).data.copy_(values)
 
     @torch.no_grad()
     def _run(
@@ -204,6 +269,22 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
         IntegrityError: it is damaged.
     """
     checkpoint = Checkpoint(root)
+    with loaded_model(checkpoint) as (model, device):
+        manifest = checkpoint.manifest
+        router = manifest.build_live_router() if route_deleted else manifest.build_router()
+        yield InferenceModel(model, model_of(checkpoint), router, device)
+
+
+@contextmanager
+def loaded_model(checkpoint: Checkpoint) -> Iterator[tuple[Any, torch.device]]:
+    """Build a checkpoint's model in float32, with all its experts, for the duration of a block.
+
+    Yields:
+        The model in evaluation mode, and the device it is on.
+
+    Raises:
+        IntegrityError: the checkpoint is damaged.
+    """
     config = model_of(checkpoint)
     accelerator = select_accelerator(ALONE.local_rank)
     topology = Topology(dp=1, ep=1, rank=0, num_experts=config.num_experts)
@@ -214,6 +295,4 @@ def load_for_inference(root: Path, *, route_deleted: bool = False) -> Iterator[I
         model = build_model(config, topology, accelerator.device)
         load_weights(model, checkpoint, topology)
         model.eval()
-        manifest = checkpoint.manifest
-        router = manifest.build_live_router() if route_deleted else manifest.build_router()
-        yield InferenceModel(model, config, router, accelerator.device)
+        yield model, accelerator.device

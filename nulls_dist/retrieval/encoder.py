@@ -66,7 +66,7 @@ class SentenceEncoder:
         except ImportError:
             raise ConfigError(
                 f"encoder {model!r} needs a package that is not installed: "
-                f"pip install sentence-transformers, or take the encoder {NGRAMS!r}"
+                f"pip install 'nulls-dist[embeddings]', or take the encoder {NGRAMS!r}"
             ) from None
         self.name = f"sentence-transformers:{model}"
         self._model: Any = SentenceTransformer(model)

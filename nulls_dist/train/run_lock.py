@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from nulls_dist.durable import make_directory
 from nulls_dist.errors import LockedError
 from nulls_dist.train.run_files import LOCK_FILE
 
@@ -20,7 +21,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         LockedError: another process trains there.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(run_dir)
     with (run_dir / LOCK_FILE).open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -37,7 +37,7 @@ from nulls_dist.unlearn.manifest_form import (
     shown,
 )
 from nulls_dist.unlearn.manifests import RUN_FILE, SOURCES_DIR
-from nulls_dist.unlearn.resolve import Outcome, Resolution
+from nulls_dist.unlearn.resolutions import Outcome, Resolution, Resolutions
 
 _FILE_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,19})\.json")
 _CHECKPOINT_HASH: Final = "checkpoint_manifest_sha256"
@@ -60,7 +60,7 @@ class ManifestOrigin:
 
 def resolve_manifests(
     checkpoint: Checkpoint, table: SourceTable, root: Path
-) -> tuple[list[Resolution], ManifestOrigin]:
+) -> tuple[Resolutions, ManifestOrigin]:
     """Compare manifests with a checkpoint and return the sources that they ask to delete.
 
     Args:
@@ -96,7 +96,7 @@ def resolve_manifests(
         _compare(manifest, origin, _ORIGIN, place=str(path), other=RUN_FILE)
         digest = hashlib.sha256(content).hexdigest()
         resolutions.append(_resolve(describer, manifest, str(path), line=line, digest=digest))
-    return resolutions, ManifestOrigin(
+    return Resolutions.of(resolutions), ManifestOrigin(
         directory=str(root),
         run_manifest_sha256=hashlib.sha256(run_content).hexdigest(),
         checkpoint_manifest_sha256=run[_CHECKPOINT_HASH],

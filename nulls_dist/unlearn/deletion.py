@@ -20,7 +20,8 @@ from nulls_dist.unlearn.plan import DeletionPlan, check_budget, open_sources, pl
 from nulls_dist.unlearn.records import record_deletion
 from nulls_dist.unlearn.report import DeletionReport, report_plan, report_result
 from nulls_dist.unlearn.request import RequestRecord
-from nulls_dist.unlearn.resolve import check_resolved, matched_ids, resolve_requests
+from nulls_dist.unlearn.resolutions import check_resolved, matched_ids
+from nulls_dist.unlearn.resolve import resolve_requests
 from nulls_dist.unlearn.strip import WrittenCheckpoint, stripped_checkpoint, stripped_checkpoints
 from nulls_dist.unlearn.strip_corpus import WrittenCorpus, stripped_corpus
 

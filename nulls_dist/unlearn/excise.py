@@ -102,17 +102,44 @@ class Excision:
 
     def _values(self, piece: Piece, rows: npt.NDArray[np.int64]) -> Tensor:
         """Return what excised rows become: (R, D) of the piece's type."""
-        width = self.model.hidden_size
-        if piece.part == "down" or piece.kind not in (_WEIGHT, "master"):
-            return torch.zeros(len(rows), width, dtype=piece.dtype)
-        return initial_rows(
-            seed=self.seed,
-            name=sink_tensor(piece.layer, piece.part),
+        if piece.kind not in (_WEIGHT, "master"):
+            return torch.zeros(len(rows), self.model.hidden_size, dtype=piece.dtype)
+        return excised_weights(
+            self.model,
+            layer=piece.layer,
+            part=piece.part,
             rows=torch.from_numpy(rows + self.expert * self.model.num_sinks),
-            width=width,
-            std=self.model.sink_init_std,
+            seed=self.seed,
             dtype=piece.dtype,
         )
+
+
+def excised_weights(
+    model: ModelConfig, *, layer: int, part: str, rows: Tensor, seed: int, dtype: torch.dtype
+) -> Tensor:
+    """Return the weights that excised sinks have.
+
+    Args:
+        model: decides width and initial values.
+        layer: whose sinks, from 0.
+        part: gate, up or down.
+        rows: (R,) int64 sinks, numbered over all experts.
+        seed: of the excision.
+        dtype: of the stored weights.
+
+    Returns:
+        (R, D).
+    """
+    if part == "down":
+        return torch.zeros(len(rows), model.hidden_size, dtype=dtype)
+    return initial_rows(
+        seed=seed,
+        name=sink_tensor(layer, part),
+        rows=rows,
+        width=model.hidden_size,
+        std=model.sink_init_std,
+        dtype=dtype,
+    )
 
 
 def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:

@@ -17,7 +17,8 @@ from nulls_dist.data.source_table import SourceTable, open_source_table
 from nulls_dist.routing.reference_router import ReferenceRouter
 from nulls_dist.routing.router import Router
 from nulls_dist.unlearn.plan import live_router, open_sources
-from nulls_dist.unlearn.resolve import Resolution, resolve_names
+from nulls_dist.unlearn.resolutions import Resolution
+from nulls_dist.unlearn.resolve import resolve_names
 
 _Facts = Callable[[dict[str, Any]], dict[str, Any]]
 """From a source's row to what else a root knows of it."""

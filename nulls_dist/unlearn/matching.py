@@ -25,7 +25,8 @@ from nulls_dist.source_list import Means
 from nulls_dist.unlearn.names import fold_keys, fold_titles, fold_urls
 
 _WORD_BYTES: Final = 8
-_NUM_WORDS: Final = 4
+_LOW_BYTES: Final = np.array([(1 << 8 * number) - 1 for number in range(9)], dtype=np.uint64)
+"""Masks of the first bytes of a little-endian word, by their number."""
 _FILTER_BITS: Final = 25
 
 IntArray = npt.NDArray[np.int64]
@@ -51,6 +52,8 @@ class Way:
     label: MatchedBy
     fold: Callable[[Any], Any]
     means: Means
+    pattern: str = ""
+    """Regular expression of the column's names that matter; empty: all do."""
 
 
 WAYS: Final = (
@@ -78,7 +81,8 @@ _FORMER_FOLDS: Final = {
     Means.KEY: fold_keys,
     Means.URL: fold_urls,
 }
-FORMER_WAY: Final = Way("aliases", MatchedBy.FORMER, _fold_former, Means.ANY)
+_SPELLED: Final = f"^(?:{'|'.join(_FORMER_FOLDS)}):"
+FORMER_WAY: Final = Way("aliases", MatchedBy.FORMER, _fold_former, Means.ANY, _SPELLED)
 
 
 def find_rows(table: SourceTable, way: Way, names: Any) -> tuple[IntArray, IntArray]:
@@ -126,6 +130,9 @@ def _scan(table: SourceTable, way: Way, forms: Any) -> tuple[IntArray, IntArray,
     folded, rows, spellings = [], [np.zeros(0, dtype=np.int64)], []
     for begin, values in table.batches(way.column):
         strings, parents = strings_of(values)
+        if way.pattern:
+            among = pa.array(np.flatnonzero(pc.match_substring_regex(strings, way.pattern)))
+            strings, parents = strings.take(among), parents[among]
         folds = way.fold(strings)
         kept = np.flatnonzero(is_wanted[fingerprints(folds) >> shift])
         folded.append(folds.take(pa.array(kept)))
@@ -158,12 +165,11 @@ def fingerprints(strings: Any) -> U64Array:
     content[:-_WORD_BYTES] = np.frombuffer(data, np.uint8)[base : int(offsets[-1])]
     words = np.ndarray((len(content) - _WORD_BYTES + 1,), "<u8", buffer=content.data, strides=(1,))
     begins, lengths = offsets[:-1].astype(np.int64) - base, np.diff(offsets).astype(np.int64)
+    own_bytes = _LOW_BYTES[np.minimum(lengths, _WORD_BYTES)]  # not those behind a short string
     spare = np.maximum(lengths - _WORD_BYTES, 0)
-    is_short = np.maximum(_WORD_BYTES - lengths, 0).astype(np.uint64) * np.uint64(8)
-    prints = lengths.astype(np.uint64)
-    for number in range(_NUM_WORDS):
-        word = words[begins + spare * number // (_NUM_WORDS - 1)]
-        # What lies behind a short string is shifted out; a shift by all 64 bits is not defined.
-        word = np.where(is_short == 64, 0, word << np.minimum(is_short, 63))
-        prints = hashing.mix(prints ^ word)
-    return prints
+    third = spare // 3
+    prints = lengths.view(np.uint64)
+    for places in (begins, begins + third, begins + (spare - third), begins + spare):
+        prints = prints * np.uint64(hashing.GOLDEN_GAMMA)
+        prints += words[places] & own_bytes
+    return hashing.mix(prints)

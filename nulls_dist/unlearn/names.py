@@ -40,7 +40,7 @@ def fold_urls(names: Any) -> Any:
     The case of the host does not matter.
     """
     is_plain = pc.match_substring_regex(names, _PLAIN_URL)
-    shortened = pc.utf8_slice_codeunits(names, len(_SCHEME))
+    shortened = pc.binary_replace_slice(names, 0, len(_SCHEME), "")
     return _fold_where(pc.invert(is_plain), pc.if_else(is_plain, shortened, names), _any_url)
 
 

@@ -94,11 +94,11 @@ def _measure_group(
 ) -> list[Overlap]:
     """Compare some named sources of an expert with all its sources, a block at a time."""
     overlaps = [Overlap() for _ in group]
-    slots_of_group = _slots(router, group)
+    slots_of_group = slot_matrix(router, group)
     num_slots_of_group = slots_of_group.sum(axis=1)
     by_slot = slots_of_group.T.tocsr()
     for ids in tqdm(cut_into_blocks(router, everyone), desc="overlaps", disable=None):
-        slots = _slots(router, ids)
+        slots = slot_matrix(router, ids)
         num_slots = slots.sum(axis=1)
         is_named = np.isin(ids, named)
         counts = (slots @ by_slot).toarray()
@@ -111,7 +111,7 @@ def _measure_group(
     return overlaps
 
 
-def _slots(router: Router, source_ids: U64Array) -> csr_array:
+def slot_matrix(router: Router, source_ids: U64Array) -> csr_array:
     """Return whose slots are which: (S, L * N) of 0 and 1, int32, sparse."""
     sinks = router.active_sinks(source_ids).swapaxes(0, 1)  # (S, L, K)
     num_layers, num_sinks = router.spec.num_layers, router.spec.num_sinks

@@ -1,7 +1,6 @@
 """What a deletion does and did, for a machine; other modules tell it to people."""
 
 import platform
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from nulls_dist.unlearn.corpus_plan import CorpusPlan
 from nulls_dist.unlearn.evidence import Evidence
 from nulls_dist.unlearn.plan import DeletionPlan
 from nulls_dist.unlearn.request import RequestRecord
-from nulls_dist.unlearn.resolve import Outcome, Resolution
+from nulls_dist.unlearn.resolutions import Resolution, Resolutions
 from nulls_dist.unlearn.strip import WrittenCheckpoint
 from nulls_dist.unlearn.strip_corpus import WrittenCorpus
 from nulls_dist.unlearn.surfaces import Surface, look_at_surfaces
@@ -116,7 +115,7 @@ class DeletionReport:
 def report_plan(
     checkpoint: Checkpoint,
     table: SourceTable,
-    resolutions: Sequence[Resolution],
+    resolutions: Resolutions,
     plan: DeletionPlan,
     *,
     origin: ManifestOrigin | None,
@@ -132,7 +131,6 @@ def report_plan(
         origin: the manifests that asked for it; None where a list did.
         corpus: what was decided for a corpus, where one was named.
     """
-    counts = Counter(entry.outcome for entry in resolutions)
     collateral = asdict(plan.collateral)
     worst = plan.collateral.worst
     titles = table.titles_of([number for number, _ in worst])
@@ -147,7 +145,9 @@ def report_plan(
         step=checkpoint.manifest.step,
         grade=grade,
         statement=STATEMENTS[grade],
-        num_lines={outcome.value: counts[outcome] for outcome in Outcome},
+        num_lines={
+            outcome.value: number for outcome, number in resolutions.count_outcomes().items()
+        },
         lines=tuple(_describe(entry) for entry in resolutions),
         manifests=None if origin is None else asdict(origin),
         num_deleted=len(plan.deleted),

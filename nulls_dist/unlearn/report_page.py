@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nulls_dist.checkpoint.format import Grade
 from nulls_dist.unlearn.report import DeletionReport
-from nulls_dist.unlearn.resolve import Outcome
+from nulls_dist.unlearn.resolutions import Outcome
 
 _TEMPLATE: Final = "report_page.html.jinja"
 _MAX_LINES: Final = 30

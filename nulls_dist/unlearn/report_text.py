@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from nulls_dist.checkpoint.format import Grade
 from nulls_dist.unlearn.report import DeletionReport
-from nulls_dist.unlearn.resolve import Outcome
+from nulls_dist.unlearn.resolutions import Outcome
 
 _MAX_SHOWN: Final = 20
 _NORMAL_95: Final = 1.96

@@ -9,7 +9,8 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.data.exposure import Exposures
 from nulls_dist.unlearn.plan import open_sources
 from nulls_dist.unlearn.replay import Replay
-from nulls_dist.unlearn.resolve import Resolution, resolve_names
+from nulls_dist.unlearn.resolutions import Resolution
+from nulls_dist.unlearn.resolve import resolve_names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

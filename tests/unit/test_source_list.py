@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nulls_dist.errors import InputError
-from nulls_dist.source_list import MAX_LINE_BYTES, Means, parse_request, read_requests
+from nulls_dist.source_list import (
+    MAX_FILE_BYTES,
+    MAX_LINE_BYTES,
+    Means,
+    parse_request,
+    read_requests,
+)
+
+SPACES = st.sampled_from(["", " ", "\t", "\u00a0", "\u2028", "\x1c"])
+PREFIXES = st.sampled_from(["", "id:", "key:", "title:", "url:", "Key:", "key", "#", "title: id:"])
+LINE = st.tuples(SPACES, PREFIXES, SPACES, st.text("a:\u00fc ", max_size=4), SPACES).map("".join)
 
 
 def read(tmp_path, content: bytes):
@@ -70,6 +80,26 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path):
     for path in (tmp_path / "fifo", tmp_path, tmp_path / "missing"):
         with pytest.raises(InputError, match="not a regular file"):
             read_requests(path)
+
+
+def test_a_file_too_large_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "sources.txt").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)  # sparse
+    with pytest.raises(InputError, match=f"{MAX_FILE_BYTES + 1} bytes, more than {MAX_FILE_BYTES}"):
+        read_requests(tmp_path / "sources.txt")
+
+
+@given(st.lists(LINE, min_size=1))
+def test_lines_of_a_file_are_those_parsed_alone(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("requests") / "sources.txt"
+    path.write_bytes("\n".join(texts).encode())
+    wanted = [
+        parse_request(text, line)
+        for line, text in enumerate(texts, start=1)
+        if text.strip() and not text.strip().startswith("#")
+    ]
+    if wanted:
+        assert list(read_requests(path)) == wanted
 
 
 @given(st.binary(max_size=200))

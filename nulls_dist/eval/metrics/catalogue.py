@@ -4,6 +4,8 @@ from typing import Final
 
 from nulls_dist.eval.metrics import (
     compression,
+    coverage,
+    elicitation,
     forget_quality,
     likelihood,
     membership,
@@ -49,6 +51,14 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     membership.PRIV_LEAK,
     compression.COMPRESSION_RATIO,
     compression.MEMORIZED_SHARE,
+    elicitation.SAMPLED_RIGHT,
+    elicitation.SAMPLED_WRONG,
+    elicitation.SAMPLE_SHARE,
+    elicitation.COMPLETED_RIGHT,
+    elicitation.COMPLETED_WRONG,
+    coverage.LARGEST_OVERLAP,
+    coverage.COVERED_SHARE,
+    coverage.COVER_SIZE,
     relearning.RELEARNING_STEPS,
     relearning.RELEARNING_AREA,
 )

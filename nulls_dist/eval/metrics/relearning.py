@@ -35,7 +35,7 @@ RELEARNING_AREA: Final = Metric(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RelearningCurve:
+class MemoryCurve:
     """A measure that rises with memory, such as answer accuracy, while a model is attacked."""
 
     steps: Sequence[int]
@@ -50,20 +50,23 @@ class RelearningCurve:
         assert all(np.diff(self.steps) > 0), "steps ascend"
 
 
-def steps_to_relearn(curve: RelearningCurve, *, floor: float, target: float) -> float | None:
-    """Return after how many steps half of what was forgotten is back.
+def steps_to_relearn(
+    curve: MemoryCurve, *, floor: float, target: float, share: float = HALF
+) -> float | None:
+    """Return after how many steps a share of what was forgotten is back.
 
     Args:
         curve: of the attacked model.
         floor: value of the retrained model before any attack.
         target: value of the model before unlearning, above the floor.
+        share: of the gap between the two, above 0.
 
     Returns:
         Steps, linear between two measurements; 0 if it was never gone; None (censored: more than
         the last step) if the curve never gets there. Do not average over censored values.
     """
     assert target > floor, "there is something to relearn"
-    level = floor + HALF * (target - floor)
+    level = floor + share * (target - floor)
     reached = np.flatnonzero(np.asarray(curve.values) >= level)
     if not len(reached):
         return None
@@ -75,7 +78,7 @@ def steps_to_relearn(curve: RelearningCurve, *, floor: float, target: float) -> 
     return float(curve.steps[at - 1] + share * (curve.steps[at] - curve.steps[at - 1]))
 
 
-def relearning_area(curve: RelearningCurve, *, floor: float, target: float) -> float:
+def relearning_area(curve: MemoryCurve, *, floor: float, target: float) -> float:
     """Return the mean share of the gap that is back, over all steps: 0 none, 1 all at once.
 
     Args:

@@ -23,7 +23,8 @@ from nulls_dist.errors import IntegrityError
 from nulls_dist.source_list import parse_request
 from nulls_dist.sources import source_id_of
 from nulls_dist.unlearn.lookup import look_up
-from nulls_dist.unlearn.resolve import Outcome, resolve_requests
+from nulls_dist.unlearn.resolutions import Outcome
+from nulls_dist.unlearn.resolve import resolve_requests
 from tests.corpus_contents import digests, edit_manifest, read_source_rows, read_texts
 from tools import lookup_source
 
@@ -322,12 +323,13 @@ def test_lookup_tool_prints_near_duplicates(
 ) -> None:
     root = build(tmp_path, FAMILY)
     assert run_command(lookup_source.main, [str(root), "Alpha", "Gamma"]) == 0
-    first, second, third, last = capsys.readouterr().out.splitlines()
-    assert first.endswith("near_duplicates=2")
-    assert second.startswith("  near-duplicate:  ")
-    assert second.endswith("source_key=B  title=Beta  similarity=1.0")
-    assert "title=Delta" in third
-    assert last.endswith("near_duplicates=0")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["Alpha", "Gamma"]
+    assert "  title            Alpha" in lines
+    place = lines.index("  near_duplicates  2")
+    assert lines[place + 1].endswith("source_key=B  title=Beta  similarity=1.0")
+    assert "title=Delta" in lines[place + 2]
+    assert lines[-1] == "  near_duplicates  0"
     assert run_command(lookup_source.main, [str(root), "Alpha", "--json"]) == 0
     (place,) = json.loads(capsys.readouterr().out)
     assert [near["title"] for near in place["near_duplicates"]] == ["Beta", "Delta"]

@@ -204,7 +204,7 @@ def test_another_encoder_may_be_plugged_in(checkpoint):
 
 def test_a_missing_encoder_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ConfigError, match="pip install sentence-transformers"):
+    with pytest.raises(ConfigError, match=r"pip install 'nulls-dist\[embeddings\]'"):
         open_encoder("some/model")
 
 

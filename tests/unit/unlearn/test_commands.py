@@ -319,7 +319,7 @@ def test_lookup_tool_tells_place_and_state(checkpoint, request_file, tmp_path, c
     assert (second["source_key"], second["state"]) == ("k-4", "live")
     assert run_command(lookup_source.main, [str(out), "Title 03", "nobody"]) == 4
     captured = capsys.readouterr()
-    assert "source_key=k-3" in captured.out
+    assert "  source_key  k-3" in captured.out
     assert "nobody" in captured.err
 
 

@@ -9,13 +9,8 @@ from nulls_dist.data import source_table
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.errors import UnknownSourceError
 from nulls_dist.source_list import parse_request
-from nulls_dist.unlearn.resolve import (
-    Outcome,
-    check_resolved,
-    matched_ids,
-    resolve_all,
-    resolve_requests,
-)
+from nulls_dist.unlearn.resolutions import Outcome, check_resolved, matched_ids
+from nulls_dist.unlearn.resolve import resolve_all, resolve_requests
 from tests.checkpoint_factory import key_id, source_rows, write_source_table
 
 COMPOSED = unicodedata.normalize("NFC", "Z\u00fcrich M\u00fcller")

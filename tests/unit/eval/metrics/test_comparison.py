@@ -12,7 +12,7 @@ from nulls_dist.eval.metrics.compression import SearchPlan, shortest_prompt
 from nulls_dist.eval.metrics.forget_quality import forget_quality
 from nulls_dist.eval.metrics.intervals import clustered_interval, clustered_mean, clustered_ratio
 from nulls_dist.eval.metrics.relearning import (
-    RelearningCurve,
+    MemoryCurve,
     relearning_area,
     steps_to_relearn,
 )
@@ -83,9 +83,10 @@ def test_two_samples_are_drawn_independently():
 
 
 def test_steps_to_relearn():
-    curve = RelearningCurve(steps=[0, 10, 20, 40], values=[0.0, 0.2, 0.6, 1.0])
+    curve = MemoryCurve(steps=[0, 10, 20, 40], values=[0.0, 0.2, 0.6, 1.0])
     assert steps_to_relearn(curve, floor=0.0, target=1.0) == 17.5
     assert steps_to_relearn(curve, floor=0.0, target=0.4) == 10
+    assert steps_to_relearn(curve, floor=0.0, target=1.0, share=0.1) == 5
     assert steps_to_relearn(curve, floor=-1.0, target=0.5) == 0  # never gone
     assert steps_to_relearn(curve, floor=0.4, target=2.0) is None  # censored
     assert relearning_area(curve, floor=0.0, target=1.0) == pytest.approx((1 + 4 + 16) / 40)
@@ -93,7 +94,7 @@ def test_steps_to_relearn():
 
 
 def test_a_flat_curve_has_no_area():
-    curve = RelearningCurve(steps=[0, 5], values=[0.25, 0.25])
+    curve = MemoryCurve(steps=[0, 5], values=[0.25, 0.25])
     assert relearning_area(curve, floor=0.25, target=1.0) == 0
 
 

@@ -1,0 +1,113 @@
+"""The source-unlearning benchmark: `python -m nulls_dist.benchmark run --size small --out DIR`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from nulls_dist.benchmark.unlearning.sizes import SIZES
+from nulls_dist.cli import CommandParser, Option, positive_int, run_command
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """One sub-command: a module with a function of its name, which takes its options."""
+
+    name: str
+    module: str
+    help: str
+    examples: tuple[str, ...]
+    options: tuple[Option, ...]
+
+
+_OUT: Final = Option(
+    flag="--out",
+    parameter="out",
+    settings={
+        "type": Path,
+        "required": True,
+        "metavar": "DIR",
+        "help": "directory of the benchmark; one that was begun is continued",
+    },
+)
+_JOBS: Final = Option(
+    flag="--jobs",
+    parameter="jobs",
+    settings={
+        "type": positive_int,
+        "default": 2,
+        "help": "models at once, each one process with one thread (default 2)",
+    },
+)
+_COMMANDS: Final = (
+    Command(
+        name="run",
+        module="nulls_dist.benchmark.unlearning.run",
+        help="train five models per seed, delete sources, ask all models and compare with targets",
+        examples=(
+            "python -m nulls_dist.benchmark run --size small --out bench-small",
+            "python -m nulls_dist.benchmark run --size standard --seeds 3 --out bench-standard",
+        ),
+        options=(
+            Option(
+                flag="--size",
+                parameter="size",
+                settings={
+                    "choices": tuple(SIZES),
+                    "required": True,
+                    "help": "small: minutes, for tests; standard: an hour with 3 seeds on two "
+                    "cores; large: for a GPU, never run so far",
+                },
+            ),
+            Option(
+                flag="--seeds",
+                parameter="num_seeds",
+                settings={
+                    "type": positive_int,
+                    "default": 1,
+                    "help": "worlds with initial values of their own, from seed 0 on (default 1); "
+                    "more can be added later",
+                },
+            ),
+            _OUT,
+            _JOBS,
+        ),
+    ),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = CommandParser(
+        prog="python -m nulls_dist.benchmark",
+        summary="Measure whether deleting sources matches never having trained on them.",
+        examples=[example for command in _COMMANDS for example in command.examples],
+    )
+    names = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        options = names.add_parser(
+            command.name,
+            help=command.help,
+            prog=f"python -m nulls_dist.benchmark {command.name}",
+            summary=command.help,
+            examples=command.examples,
+        )
+        for option in command.options:
+            options.add_argument(option.flag, dest=option.parameter, **option.settings)
+        options.set_defaults(command=command)
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    args = build_parser().parse_args(argv)
+    command: Command = args.command
+    wanted = {option.parameter: getattr(args, option.parameter) for option in command.options}
+    getattr(import_module(command.module), command.name)(**wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,167 @@
+"""The directory of one benchmark: what lies where, and what is done already.
+
+    DIR/benchmark.json                the size, resolved; the directory is for this one alone
+    DIR/seed-0/world                  corpus of all sources, also of those no model is trained on
+    DIR/seed-0/corpus                 what models are trained on
+    DIR/seed-0/corpus-without         what retrained models are trained on
+    DIR/seed-0/groups.json            ids of the deleted, kept (those that are asked) and unseen
+    DIR/seed-0/runs/ARM               a training
+    DIR/seed-0/deleted/GRADE          nulls' checkpoint, suppressed or excised
+    DIR/seed-0/steps/STEP.json        record of a step that is done: seconds and what it reports
+    DIR/seed-0/logs/STEP.txt          what its commands said
+    DIR/answers, documents, sources   Parquet tables, see `tables`
+    DIR/results.json                  see `results`
+
+A step is done once: its record is written when all else of it is, and a step with a record is not
+repeated. What was killed continues when the same command is run again.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from nulls_dist import durable
+from nulls_dist.benchmark.commands import Commands
+from nulls_dist.benchmark.unlearning.sizes import Arm, Size
+from nulls_dist.checkpoint.store import list_checkpoints
+from nulls_dist.errors import InputError
+
+TRAINED: Final = "trained"
+SUPPRESSED: Final = "suppressed"
+EXCISED: Final = "excised"
+
+_SIZE_FILE: Final = "benchmark.json"
+RESULTS_FILE: Final = "results.json"
+
+
+class Lab:
+    """An opened directory.
+
+    Attributes:
+        root: the directory.
+        size: how much its benchmark does.
+        commands: runs the project's commands.
+    """
+
+    def __init__(self, root: Path, size: Size, commands: Commands) -> None:
+        self.root = root
+        self.size = size
+        self.commands = commands
+
+    def seed_dir(self, seed: int) -> Path:
+        """Return where everything of a seed lies."""
+        return self.root / f"seed-{seed}"
+
+    def world(self, seed: int) -> Path:
+        """Return the corpus of all sources, with renderings that no model is trained on."""
+        return self.seed_dir(seed) / "world"
+
+    def corpus(self, seed: int, *, is_retrained: bool = False) -> Path:
+        """Return what models are trained on, or what retrained ones are."""
+        return self.seed_dir(seed) / ("corpus-without" if is_retrained else "corpus")
+
+    def run_dir(self, seed: int, arm: Arm) -> Path:
+        """Return the run directory of a training."""
+        return self.seed_dir(seed) / "runs" / arm.name
+
+    def checkpoint(self, seed: int, arm: Arm, name: str = TRAINED) -> Path:
+        """Return a checkpoint: that of a training that is done, or one made by a deletion.
+
+        Args:
+            seed: the seed.
+            arm: the model.
+            name: TRAINED, or SUPPRESSED or EXCISED of a model with sinks.
+        """
+        if name == TRAINED:
+            return list_checkpoints(self.run_dir(seed, arm))[-1]
+        return self.seed_dir(seed) / "deleted" / name
+
+    def log(self, seed: int, step: str) -> Path:
+        """Return the file for what a step's commands say."""
+        path = self.seed_dir(seed) / "logs" / f"{step}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def table(self, kind: str, name: str) -> Path:
+        """Return the file of a table.
+
+        Args:
+            kind: answers, documents or sources.
+            name: of the part: the tables of a kind are read as one.
+        """
+        path = self.root / kind / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def record(self, seed: int, step: str) -> Path:
+        """Return the file that says that a step is done."""
+        return self.seed_dir(seed) / "steps" / f"{step}.json"
+
+    def once(self, seed: int, step: str, do: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """Do a step unless it is done.
+
+        Args:
+            seed: the seed.
+            step: its name.
+            do: returns JSON-ready values to record. It may find what a killed one left behind.
+
+        Returns:
+            The record: those values, and "seconds".
+        """
+        path = self.record(seed, step)
+        if not path.is_file():
+            self.commands.say(f"seed {seed}: {step}")
+            started = time.monotonic()
+            found = dict(do())
+            seconds = round(time.monotonic() - started, 1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.write_json(path, {**found, "seconds": seconds})
+            self.commands.say(f"seed {seed}: {step} took {seconds:.0f} s")
+        record: dict[str, Any] = durable.read_json(path)
+        return record
+
+
+def begin_lab(root: Path, size: Size) -> Lab:
+    """Open the directory of a benchmark, a new one or one that was begun with the same size.
+
+    Raises:
+        InputError: it was begun with another size, or is no benchmark's.
+    """
+    commands = Commands()
+    file = root / _SIZE_FILE
+    if file.is_file():
+        _check_same(root, durable.read_json(file), size.to_dict())
+    elif root.exists() and any(root.iterdir()):
+        raise InputError(f"{root} exists and is no benchmark's directory; name another")
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        durable.write_json(file, size.to_dict())
+    return Lab(root, size, commands)
+
+
+def open_lab(root: Path) -> Lab:
+    """Open the directory of a benchmark that was begun.
+
+    Raises:
+        InputError: there is none.
+    """
+    file = root / _SIZE_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{root} is no benchmark's directory; begin one with "
+            f"'python -m nulls_dist.benchmark run --size small --out {root}'"
+        )
+    return Lab(root, Size(**durable.read_json(file)), Commands())
+
+
+def _check_same(root: Path, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [name for name in {**begun, **wanted} if begun.get(name) != wanted.get(name)]
+    if differing:
+        changes = "; ".join(
+            f"{name} was {begun.get(name)!r}, now {wanted.get(name)!r}" for name in differing
+        )
+        raise InputError(
+            f"{root} was begun with size {begun.get('name')!r}, not {wanted['name']!r} as it is "
+            f"now ({changes}); name another --out, or give the same size to continue"
+        )

@@ -1,0 +1,127 @@
+"""How much a benchmark does, and which models it trains."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from nulls_dist.config.presets import Control
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One of the models that are compared."""
+
+    name: str
+    control: Control | None = None
+    """The dense control that it is; None for a model with sinks."""
+    is_retrained: bool = False
+    """Whether the deleted sources were left out of its corpus."""
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether sources can be deleted from it."""
+        return self.control is None
+
+
+NULLS: Final = Arm(name="nulls")
+RETRAINED: Final = Arm(name="nulls_retrained", is_retrained=True)
+DENSE: Final = Arm(name="dense_active", control="active")
+DENSE_RETRAINED: Final = Arm(name="dense_active_retrained", control="active", is_retrained=True)
+DENSE_TOTAL: Final = Arm(name="dense_total", control="total")
+ARMS: Final = (DENSE_TOTAL, NULLS, RETRAINED, DENSE, DENSE_RETRAINED)
+"""In the order of training, the longest first: none is left to run alone at the end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How much is invented, trained, deleted and asked."""
+
+    name: str
+    articles: int
+    """Sources of the corpus, of which `deleted` are deleted."""
+    deleted: int
+    unseen: int
+    """More sources of the same world that no model is trained on: non-members of membership
+    inference. The number of documents among them bounds the false-positive rate that can be told
+    from 0."""
+    kept_asked: int
+    """Kept sources that are questioned."""
+    unseen_asked: int
+    """Unseen sources that are questioned; their documents are all scored."""
+    renderings: int = 8
+    """Documents per source in the corpus."""
+    validation_renderings: int = 1
+    """More documents per source, in no corpus: the same facts in other words and order."""
+    vocabulary: int
+    """Upper bound of the tokenizer, trained once per seed, on the whole world, so that no text of
+    a group is cut into more tokens than another's."""
+    preset: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of every training, as `nulls_dist.pretrain --set` takes them."""
+    control_settings: Mapping[Control, Mapping[str, Any]] = field(default_factory=dict)
+    """Of a dense control besides: a narrow one learns slower, and must have converged to be
+    compared."""
+    max_collateral: float
+    """Deletion budget: a small pool costs more than that of a real run."""
+
+    @property
+    def world_articles(self) -> int:
+        """Sources that are invented."""
+        return self.articles + self.unseen
+
+    def settings_of(self, arm: Arm) -> dict[str, Any]:
+        """Return the settings of a training."""
+        own = self.control_settings.get(arm.control, {}) if arm.control else {}
+        return {**self.settings, **own}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values."""
+        return asdict(self)
+
+
+_TRAINING: Final = {"train.eval_every": 0, "train.save_every": 500, "train.keep_last": 1}
+"""A training that was killed continues from its latest checkpoint; models are asked at the end."""
+
+SIZES: Final = {
+    size.name: size
+    for size in (
+        Size(
+            name="small",
+            articles=48,
+            deleted=4,
+            unseen=12,
+            kept_asked=12,
+            unseen_asked=4,
+            vocabulary=1000,
+            preset="nulls_demo",
+            settings=_TRAINING | {"train.steps": 300},
+            control_settings={"active": {"train.steps": 800}},
+            max_collateral=0.15,
+        ),
+        Size(
+            name="standard",
+            articles=300,
+            deleted=15,
+            unseen=30,
+            kept_asked=30,
+            unseen_asked=15,
+            vocabulary=2000,
+            preset="nulls_demo",
+            settings=_TRAINING | {"train.steps": 2600},
+            control_settings={"active": {"train.steps": 6000}, "total": {"train.steps": 1300}},
+            max_collateral=0.15,
+        ),
+        Size(
+            name="large",
+            articles=20_000,
+            deleted=1000,
+            unseen=1000,
+            kept_asked=1000,
+            unseen_asked=200,
+            vocabulary=32_000,
+            preset="nulls_125m",
+            settings=_TRAINING,
+            max_collateral=0.15,
+        ),
+    )
+}

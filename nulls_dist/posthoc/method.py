@@ -1,0 +1,58 @@
+"""The contract of a method."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from nulls_dist.posthoc.batches import Batch
+from nulls_dist.posthoc.contract import Need
+from nulls_dist.posthoc.work import Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way to make a model forget; the fields of the dataclass are its settings."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def needs(self) -> frozenset[Need]:
+        """What it must be given."""
+
+    @abstractmethod
+    def unlearn(self, work: Work) -> nn.Module:
+        """Make the model forget.
+
+        It is called only when there is something to forget, in training mode if it declared
+        gradients. All random numbers come from `work.draws` or from torch's global generator.
+
+        Args:
+            work: what it declared.
+
+        Returns:
+            `work.model`, changed in place, or a module around it that answers in its stead.
+        """
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What repeats the method, JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterativeMethod(Method):
+    """A method that goes down the gradient of a loss, one batch of forgotten text per step."""
+
+    @abstractmethod
+    def loss(self, work: Work, batch: Batch) -> Tensor:
+        """Return what a step makes smaller, (): of a batch of the text to forget."""
+
+    def unlearn(self, work: Work) -> nn.Module:
+        """Take steps until the plan ends."""
+        batches = work.forget_batches()
+        for _ in work.steps():
+            work.update(self.loss(work, next(batches)))
+        return work.model

@@ -1,0 +1,50 @@
+"""Forgetting by what a layer says."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from nulls_dist.posthoc import losses
+from nulls_dist.posthoc.batches import Batch
+from nulls_dist.posthoc.contract import Need
+from nulls_dist.posthoc.method import IterativeMethod
+from nulls_dist.posthoc.work import Draws, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMU(IterativeMethod):
+    """Steer a layer towards one random direction on text to forget, hold it on retained text.
+
+    Loss: MSE(h(forget), c u) + retain_weight MSE(h(retain), h0(retain)), u a fixed direction.
+
+    Source: arXiv 2403.03218; verified in code: open-unlearning RMU, with all parameters trained as
+    in its configuration; those above the layer get no gradient and stay. The original trains the
+    down projections of layers 5 to 7 only, with scale 20 and retain_weight 100: freeze the others
+    (requires_grad) to do the same.
+    """
+
+    name: ClassVar[str] = "RMU"
+
+    layer: str
+    """Dotted name of the layer, such as "model.layers.7", the published one."""
+    scale: float = 2.0
+    """c, the length of the vector steered to."""
+    retain_weight: float = 1.0
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Both texts, gradients and the reference model."""
+        return frozenset({Need.FORGET_TEXT, Need.RETAIN_TEXT, Need.GRADIENTS, Need.REFERENCE_MODEL})
+
+    def loss(self, work: Work, batch: Batch) -> Tensor:
+        """Return the distance to the direction, plus that of retained text to where it was."""
+        steered = work.activations(batch, self.layer)
+        goal = losses.control_vector(
+            steered.size(-1), scale=self.scale, draws=work.draws_anew(Draws.METHOD)
+        )
+        forget = losses.activation_distance(steered, goal.to(steered.device), batch.labels)
+        kept = work.retain_batch(len(batch.examples))
+        before = work.reference_activations(kept, self.layer)
+        held = losses.activation_distance(work.activations(kept, self.layer), before, kept.labels)
+        return forget + self.retain_weight * held

@@ -1,0 +1,237 @@
+"""What a method works with: the parts of the request that it declared, and nothing else.
+
+Whatever a method computes goes through this object, which counts the tokens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nulls_dist.errors import InputError, RefusedError
+from nulls_dist.posthoc.batches import Batch, collate, sample, shuffled
+from nulls_dist.posthoc.causal_model import (
+    Snapshot,
+    device_of,
+    layer_of,
+    layer_output,
+    next_token_logits,
+)
+from nulls_dist.posthoc.contract import Example, Need, Split
+from nulls_dist.posthoc.evaluation import Evaluations, Unit
+from nulls_dist.posthoc.ledger import CostLedger, Meter
+from nulls_dist.posthoc.plan import Plan
+
+
+class Draws(IntEnum):
+    """What random numbers are for; those of two purposes are independent."""
+
+    FORGET_ORDER = 0
+    """The same for all methods, so they see the same batches."""
+    RETAIN = 1
+    METHOD = 2
+
+
+class DivergedError(Exception):
+    """A loss is not finite: the run ends with the weights before it."""
+
+
+class Work:
+    """A run of one method.
+
+    Attributes:
+        model: to be changed in place.
+        plan: steps, optimizer, seed.
+        ledger: counts; a method that decodes adds its tokens here.
+        met: whether the last evaluation met the stop rule.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        granted: Mapping[Need, Any],
+        evaluations: Evaluations,
+        ledger: CostLedger,
+    ) -> None:
+        """Begin.
+
+        Args:
+            model: the model.
+            plan: the plan.
+            granted: what the method declared; the reference model as a snapshot.
+            evaluations: along the way.
+            ledger: where costs go.
+        """
+        self.model = model
+        self.plan = plan
+        self.ledger = ledger
+        self.meter = Meter(ledger, device_of(model))
+        self.met = False
+        self._granted = granted
+        self._evaluations = evaluations
+        self._device = device_of(model)
+        self._draws: dict[Draws, np.random.Generator] = {}
+        self._with_gradients = dict.fromkeys(Split, 0)
+
+    @property
+    def forget_text(self) -> Sequence[Example]:
+        """The text to forget.
+
+        Raises:
+            RefusedError: as for every part of the request, if it was not declared.
+        """
+        examples: Sequence[Example] = self._grant(Need.FORGET_TEXT)
+        return examples
+
+    @property
+    def forget_prompts(self) -> Sequence[Sequence[int]]:
+        """Prompts without their answers."""
+        prompts: Sequence[Sequence[int]] = self._grant(Need.FORGET_PROMPTS)
+        return prompts
+
+    @property
+    def retain_text(self) -> Sequence[Example]:
+        """The text to keep."""
+        examples: Sequence[Example] = self._grant(Need.RETAIN_TEXT)
+        return examples
+
+    @property
+    def source_ids(self) -> Sequence[int]:
+        """The sources to forget."""
+        source_ids: Sequence[int] = self._grant(Need.SOURCE_IDS)
+        return source_ids
+
+    @property
+    def reference(self) -> Snapshot:
+        """The model as it was before; its logits are not counted, those of `reference_logits` are.
+
+        Raises:
+            RefusedError: it was not declared.
+        """
+        snapshot: Snapshot = self._grant(Need.REFERENCE_MODEL)
+        return snapshot
+
+    def draws(self, purpose: Draws) -> np.random.Generator:
+        """Return the random numbers of a purpose: the same object every time, so they go on."""
+        if purpose not in self._draws:
+            self._draws[purpose] = self.draws_anew(purpose)
+        return self._draws[purpose]
+
+    def draws_anew(self, purpose: Draws) -> np.random.Generator:
+        """Return the random numbers of a purpose from their beginning."""
+        return np.random.default_rng((self.plan.seed, purpose))
+
+    def forget_batches(self) -> Iterator[Batch]:
+        """Yield batches of the text to forget for ever, pass after pass."""
+        order = self.draws_anew(Draws.FORGET_ORDER)
+        for examples in shuffled(self.forget_text, self.plan.batch_size, order):
+            yield self.collate(examples, Split.FORGET)
+
+    def retain_batch(self, count: int) -> Batch:
+        """Return so many examples of the text to keep, drawn with replacement."""
+        return self.collate(sample(self.retain_text, count, self.draws(Draws.RETAIN)), Split.RETAIN)
+
+    def collate(self, examples: Sequence[Example], split: Split) -> Batch:
+        """Make a batch on the model's device."""
+        return collate(examples, split, self._device)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the model's logits, (B, T, V)."""
+        self._count(batch)
+        return next_token_logits(self.model, batch.input_ids)
+
+    def reference_logits(self, batch: Batch) -> Tensor:
+        """Return the logits of the model as it was before, (B, T, V), without gradients."""
+        with torch.no_grad():
+            self._count(batch)
+            return self.reference.logits(self.model, batch.input_ids)
+
+    def activations(self, batch: Batch, layer: str) -> Tensor:
+        """Return what a layer of the model says, (B, T, D).
+
+        Args:
+            batch: the examples.
+            layer: dotted name of a submodule.
+
+        Raises:
+            ConfigError: there is no such submodule.
+        """
+        self._count(batch)
+        said = layer_output(
+            layer_of(self.model, layer), lambda: next_token_logits(self.model, batch.input_ids)
+        )
+        return said.reshape(*batch.input_ids.shape, -1)
+
+    def reference_activations(self, batch: Batch, layer: str) -> Tensor:
+        """Return what a layer said before, (B, T, D), without gradients; errors likewise."""
+        said = layer_output(layer_of(self.model, layer), lambda: self.reference_logits(batch))
+        return said.reshape(*batch.input_ids.shape, -1)
+
+    def update(self, loss: Tensor) -> None:
+        """Take a step of the optimizer down the gradient of a loss.
+
+        Args:
+            loss: () of logits or activations that this object gave.
+
+        Raises:
+            DivergedError: the loss is not finite; nothing changes.
+            RefusedError: gradients were not declared.
+        """
+        self._grant(Need.GRADIENTS)
+        if not torch.isfinite(loss):
+            raise DivergedError(f"the loss is {loss.item()}")
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self._optimizer.step()
+        for split in Split:
+            self.ledger.backward_tokens[split] += self._with_gradients[split]
+            self._with_gradients[split] = 0
+
+    def steps(self) -> Iterator[int]:
+        """Yield 1, 2, ... until the plan's last step or its stop rule, evaluating on the way."""
+        for step in range(1, self.plan.max_steps + 1):
+            yield step
+            due = step % self.plan.evaluate_every == 0 or step == self.plan.max_steps
+            if due and self.evaluate(self.model, step, Unit.STEP):
+                return
+
+    def evaluate(self, model: nn.Module, at: float, unit: Unit) -> bool:
+        """Evaluate a model on the way, and say whether the stop rule is met.
+
+        Args:
+            model: the one that would be handed over now.
+            at: how far the run is.
+            unit: what `at` counts.
+        """
+        self.met = self._evaluations.stops(model, at, unit, self.meter)
+        return self.met
+
+    def _grant(self, need: Need) -> Any:
+        if need not in self._granted:
+            raise RefusedError(
+                f"the method uses {need.value} without having declared it; it declared "
+                f"{', '.join(sorted(self._granted)) or 'nothing'}: add Need.{need.name} to its "
+                "needs"
+            )
+        return self._granted[need]
+
+    def _count(self, batch: Batch) -> None:
+        self.ledger.forward_tokens[batch.split] += batch.num_tokens
+        if torch.is_grad_enabled():
+            self._with_gradients[batch.split] += batch.num_tokens
+
+    @cached_property
+    def _optimizer(self) -> torch.optim.AdamW:
+        trainable = [each for each in self.model.parameters() if each.requires_grad]
+        if not trainable:
+            raise InputError(
+                "no parameter of the model can be trained; set requires_grad on those to change"
+            )
+        return torch.optim.AdamW(
+            trainable, lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+        )
