@@ -25,6 +25,10 @@ from nulls_dist.errors import InputError, IntegrityError, LockedError, NullsErro
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 22
+TEMPORARY_PATTERN: Final = ".*.tmp"
+"""Names of files that are being written; whoever is killed leaves one."""
+PARTIAL_PATTERN: Final = ".*.partial"
+"""Names of directories that are being built, or taken away."""
 
 
 def sha256_file(path: Path) -> str:
@@ -267,7 +271,7 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
             "continue it, or remove it to begin anew"
         )
     logger.info("continuing %s", partial)
-    for stray in partial.rglob(".*.tmp"):  # files that were being written
+    for stray in partial.rglob(TEMPORARY_PATTERN):  # files that were being written
         stray.unlink()
 
 

@@ -46,6 +46,7 @@ PROMISED_COMMANDS = [
     "python tools/lookup_source.py ckpt Alabama id:12 --json",
     "python tools/trace_source.py ckpt corpus Alabama id:12 --json",
     "python tools/check_exposure.py run corpus --json",
+    "python tools/inspect_run.py run --stale-after 60 --json",
     "python tools/convert_to_hf.py ckpt out --form backbone",
     "python tools/convert_to_hf.py ckpt out --form merged --sources sources.txt",
     "python tools/evaluate.py loss ckpt --data corpus --state on off nearest placebo --json",

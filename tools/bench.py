@@ -193,6 +193,21 @@ _BENCHMARKS: Final = (
         options=(_work("bench-topologies", "new directory for the runs"),),
     ),
     Benchmark(
+        name="chaos",
+        module="nulls_dist.benchmark.chaos.report",
+        help="a run through kills, preemptions and switches, against one left alone (an hour)",
+        options=(
+            _number("--steps", 2000),
+            _number("--faults", 24, "num_faults", "in each of two runs; "),
+            Option(
+                flag="--seed",
+                parameter="seed",
+                settings={"type": int, "default": 0, "help": "of the faults; default 0"},
+            ),
+            _work("bench-chaos", "new directory for the runs"),
+        ),
+    ),
+    Benchmark(
         name="memory",
         module="nulls_dist.benchmark.memory",
         help="the memory model against tensors held in a run on one process (a minute)",

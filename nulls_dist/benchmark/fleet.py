@@ -39,7 +39,7 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "nulls_dist.benchmark.fleet", plan],
-                env=_environment(rank, num_processes),
+                env=rank_environment(rank, num_processes),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -70,7 +70,7 @@ def free_ports(count: int) -> list[int]:
     raise NullsError(f"no {count} free ports in {_PORTS}")
 
 
-def _environment(rank: int, num_processes: int) -> dict[str, str]:
+def rank_environment(rank: int, num_processes: int) -> dict[str, str]:
     """Return what torchrun would tell a process."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHERS)

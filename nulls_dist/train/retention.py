@@ -37,4 +37,5 @@ class Retention(Hook):
             old.rename(leaving)  # under a dot-name it is no checkpoint any more
             durable.sync_path(old.parent)  # or a power loss brings the name back, without files
             shutil.rmtree(leaving)
-            logger.info("removed %s: train.keep_last is %d", old.name, self._keep_last)
+            message, event = "removed %s: train.keep_last is %d", {"event": "retention"}
+            logger.info(message, old.name, self._keep_last, extra=event)

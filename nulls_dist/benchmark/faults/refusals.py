@@ -17,8 +17,7 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.data.format import MANIFEST_FILE
 from nulls_dist.errors import ConfigError, IntegrityError, NullsError
 from nulls_dist.self_checksum import with_checksum
-from nulls_dist.train.guard import BAD_STEPS_FILE
-from nulls_dist.train.hooks import LOG_DIR
+from nulls_dist.train.run_files import BAD_STEPS_FILE, LOG_DIR
 
 _STEPS: Final = 8
 _FIRST_BAD: Final = 3

@@ -20,8 +20,8 @@ from nulls_dist.benchmark.faults.workshop import (
     train_undisturbed,
 )
 from nulls_dist.errors import TemporaryError
-from nulls_dist.train.hooks import HEARTBEAT_FILE
 from nulls_dist.train.outcome import OUTCOME_FILE
+from nulls_dist.train.run_files import HEARTBEAT_FILE
 
 _STEPS: Final = 24
 _SAVE_EVERY: Final = 5
