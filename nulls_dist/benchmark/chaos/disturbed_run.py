@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist.benchmark.chaos.faults import Fault
-from nulls_dist.benchmark.chaos.lives import Launcher, Life
+from nulls_dist.benchmark.crew import Crew, Job
 from nulls_dist.benchmark.topologies import Combination, training_arguments
 from nulls_dist.checkpoint.lives import read_lives
 from nulls_dist.errors import NullsError, TemporaryError
@@ -31,6 +31,8 @@ _SETTINGS: Final = {
 _SURVIVORS_S: Final = 20.0
 """What the other ranks have after one has died, before they are killed, as launchers do. One that
 waits for the dead one in a save, or at the start, may take longer by itself."""
+_TIMEOUT_S: Final = 7_200.0
+"""For a life: on a busy machine it may take hours."""
 _SAVE_S: Final = 300.0
 """What a run that is asked to stop has for it."""
 _KILLED: Final = -signal.SIGKILL
@@ -81,7 +83,7 @@ class DisturbedRun:
         self._corpus = corpus
         self._steps = steps
         self._topologies = topologies
-        self._launcher = Launcher()
+        self._crew = Crew(timeout_s=_TIMEOUT_S)
         self._result = Disturbance()
 
     def train(self, faults: Sequence[Fault]) -> Disturbance:
@@ -102,7 +104,7 @@ class DisturbedRun:
         self._result.seconds = time.monotonic() - began
         return self._result
 
-    def _start(self, topology: Combination) -> Life:
+    def _start(self, topology: Combination) -> Job:
         arguments = training_arguments(
             Combination(
                 name=topology.name,
@@ -114,9 +116,9 @@ class DisturbedRun:
             save_every=SAVE_EVERY,
         )
         logs = self._run_dir.with_name(f"{self._run_dir.name}-logs")
-        return self._launcher.start(arguments, num_processes=topology.processes, logs=logs)
+        return self._crew.start(arguments, num_ranks=topology.processes, logs=logs)
 
-    def _disturb(self, life: Life, topology: Combination, waiting: deque[Fault]) -> Fault | None:
+    def _disturb(self, life: Job, topology: Combination, waiting: deque[Fault]) -> Fault | None:
         """Let faults strike until one ends the life; return it, None if none did."""
         number = len(read_lives(self._run_dir)) + 1
         while waiting:
@@ -139,8 +141,8 @@ class DisturbedRun:
                 return fault
         return None
 
-    def _strike(self, life: Life, fault: Fault) -> dict[str, Any]:
-        rank = fault.draw % len(life.processes)
+    def _strike(self, life: Job, fault: Fault) -> dict[str, Any]:
+        rank = fault.draw % len(life.ranks)
         began = time.monotonic()
         if fault.kind == "SAVE":
             path = self._run_dir / SAVE_FILE
@@ -176,7 +178,7 @@ class DisturbedRun:
     def _break(self, fault: Fault, what: str) -> None:
         self._result.broken_promises.append(f"{fault.kind} after step {fault.after_step}: {what}")
 
-    def _end(self, life: Life) -> None:
+    def _end(self, life: Job) -> None:
         codes = life.wait()
         outcome = self._outcome()
         if set(codes) != {0} or outcome != "done":

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from nulls_dist.benchmark.faults.crew import Job
+from nulls_dist.benchmark.crew import Job
 from nulls_dist.benchmark.faults.outcome import Fault, scaled
 from nulls_dist.benchmark.faults.workshop import (
     Undisturbed,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nulls_dist import durable
 from nulls_dist.benchmark.commands import Commands
-from nulls_dist.benchmark.faults.crew import Crew, Job
+from nulls_dist.benchmark.crew import Crew, Job
 from nulls_dist.checkpoint.format import RUN_FILE
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_of_checkpoint
 from nulls_dist.errors import NullsError

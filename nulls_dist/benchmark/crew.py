@@ -17,23 +17,21 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
-from nulls_dist.benchmark.fleet import free_ports
+from nulls_dist.benchmark.fleet import free_ports, rank_environment
 
 _POLL_S: Final = 0.002
 _TIMEOUT_S: Final = 180.0
-_LAUNCHERS: Final = ("OMPI_", "SLURM_")
-_PRELOAD: Final = "nulls_dist.benchmark.faults.preload"
+_PRELOAD: Final = "nulls_dist.benchmark.preload"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankTask:
     """What one rank of a job does."""
 
-    rank: int
-    num_ranks: int
-    port: int
     arguments: tuple[str, ...]
     """Of the training command."""
+    environment: Mapping[str, str]
+    """All of it, as a launcher would give it."""
     log: Path
     largest_file: int = resource.RLIM_INFINITY
     """Bytes; the kernel refuses longer files."""
@@ -47,6 +45,8 @@ class Job:
 
     ranks: list[BaseProcess]
     logs: list[Path]
+    timeout_s: float
+    """The longest that is waited for anything, unless said otherwise."""
 
     def send(self, number: signal.Signals, rank: int) -> None:
         """Send a signal to one rank; nothing where it has ended."""
@@ -56,16 +56,19 @@ class Job:
 
     def wait_until(self, happened: Callable[[], bool]) -> bool:
         """Wait for something; say whether it happened before a rank ended."""
-        deadline = time.monotonic() + _TIMEOUT_S
+        deadline = time.monotonic() + self.timeout_s
         while not happened():
             if time.monotonic() > deadline or not all(each.is_alive() for each in self.ranks):
                 return False
             time.sleep(_POLL_S)
         return True
 
-    def wait(self, timeout_s: float = _TIMEOUT_S) -> list[int | None]:
-        """Wait for all ranks; return their exit codes, None for one that has not ended in time."""
-        deadline = time.monotonic() + timeout_s
+    def wait(self, timeout_s: float | None = None) -> list[int | None]:
+        """Wait for all ranks; return their exit codes, None for one that has not ended in time.
+
+        What has not is killed.
+        """
+        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         for process in self.ranks:
             process.join(max(0.0, deadline - time.monotonic()))
         codes = [process.exitcode for process in self.ranks]
@@ -87,7 +90,13 @@ class Job:
 class Crew:
     """Starts jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timeout_s: float = _TIMEOUT_S) -> None:
+        """Start the server with the first job.
+
+        Args:
+            timeout_s: the longest that is waited for anything, unless said otherwise.
+        """
+        self._timeout_s = timeout_s
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([_PRELOAD])
 
@@ -113,10 +122,8 @@ class Crew:
         (port,) = free_ports(1)
         tasks = [
             RankTask(
-                rank=rank,
-                num_ranks=num_ranks,
-                port=port,
                 arguments=tuple(arguments),
+                environment=rank_environment(rank, num_ranks) | {"MASTER_PORT": str(port)},
                 log=logs / f"rank-{rank}.log",
                 largest_file=largest_file,
                 poison=dict(poison or {}),
@@ -129,7 +136,8 @@ class Crew:
         for process in ranks:
             process.daemon = True  # ended with this process at the latest
             process.start()
-        return Job(ranks=list(ranks), logs=[task.log for task in tasks])
+        logs_of_ranks = [task.log for task in tasks]
+        return Job(ranks=list(ranks), logs=logs_of_ranks, timeout_s=self._timeout_s)
 
 
 def _run_rank(task: RankTask) -> None:
@@ -137,15 +145,8 @@ def _run_rank(task: RankTask) -> None:
     log = os.open(task.log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())
-    for name in [name for name in os.environ if name.startswith(_LAUNCHERS)]:
-        del os.environ[name]
-    os.environ |= {
-        "RANK": str(task.rank),
-        "LOCAL_RANK": str(task.rank),
-        "WORLD_SIZE": str(task.num_ranks),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(task.port),
-    }
+    os.environ.clear()
+    os.environ.update(task.environment)
     from nulls_dist.benchmark.faults.poison import poisoned
     from nulls_dist.cli import run_command
     from nulls_dist.pretrain import main
