@@ -95,7 +95,7 @@ def _make(
 ) -> Mapping[str, Any]:
     """Make an attack; one that does not apply is recorded with the reason."""
     sources = read_groups(lab, seed).deleted[: effort.sources_of(each.name)]
-    found = {"num_sources": len(sources), "not_applicable": None, "results": []}
+    found: dict[str, Any] = {"num_sources": len(sources), "not_applicable": None, "results": []}
     chosen = restrict(inputs, sources)
     if not each.fits(chosen):
         lacking = ", ".join(sorted(each.needs - chosen.offers))

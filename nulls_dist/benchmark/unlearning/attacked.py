@@ -1,7 +1,7 @@
 """The models of a seed as their attackers see them, and what they are asked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +22,7 @@ from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.eval.recitation import Document, read_documents
 from nulls_dist.retrieval.checkpoint_index import open_index
 from nulls_dist.retrieval.encoder import NgramEncoder
+from nulls_dist.retrieval.prompt_index import PromptIndex
 from nulls_dist.sources import NO_SOURCE
 
 
@@ -64,19 +65,21 @@ def open_attacked(
     """
     root = lab.checkpoint(seed, attacked.arm, attacked.checkpoint)
     world, groups = Corpus(lab.world(seed)), read_groups(lab, seed)
-    deleted = groups.deleted[: effort.sources]
+    deleted, kept = groups.deleted[: effort.sources], groups.kept[: effort.kept_sources]
     titles = SourceTable(world.root / SOURCES_FILE).titles_of(list(deleted))
     has_sinks = attacked.arm.has_sinks
-    index = open_index(Checkpoint(root), None, NgramEncoder()) if has_sinks else nullcontext()
+    index: AbstractContextManager[PromptIndex | None] = (
+        open_index(Checkpoint(root), None, NgramEncoder()) if has_sinks else nullcontext()
+    )
     with load_for_inference(root, route_deleted=True) as model, index as opened:
         yield AttackInputs(
             model=model,
             tokenizer=load_tokenizer(world.root, world.manifest.tokenizer),
             eos_id=world.manifest.tokenizer.eos_id,
-            donor_of=_donors(attacked, deleted, groups.kept),
+            donor_of=_donors(attacked, deleted, kept),
             probes=unique_probes(world, deleted),
             documents=_documents(lab, seed, deleted, effort, model.config.context_length),
-            kept_probes=unique_probes(world, groups.kept),
+            kept_probes=unique_probes(world, kept),
             survivors=np.unique(Corpus(lab.corpus(seed, is_retrained=True)).source_ids),
             titles=dict(zip(deleted, titles, strict=True)),
             index=opened,
@@ -95,11 +98,17 @@ def restrict(inputs: AttackInputs, source_ids: Sequence[int]) -> AttackInputs:
 
 
 def unique_probes(world: Corpus, source_ids: Sequence[int]) -> list[Probe]:
-    """Return the facts that one of the sources states alone, in all phrasings, source by source."""
-    probes = read_probes(world.root / FACTS_FILE, source_ids)
+    """Return the facts that one of the sources states alone, source by source.
+
+    Every fact in one phrasing that documents use and in one that was held out: more phrasings of a
+    fact tell little more, and cost as much.
+    """
+    chosen: dict[tuple[int, str, bool], Probe] = {}
+    for probe in read_probes(world.root / FACTS_FILE, source_ids):
+        if probe.kind == "unique":
+            chosen.setdefault((probe.source_id, probe.fact_id, probe.held_out), probe)
     place = {source_id: number for number, source_id in enumerate(source_ids)}
-    unique = [probe for probe in probes if probe.kind == "unique"]
-    return sorted(unique, key=lambda probe: place[probe.source_id])
+    return sorted(chosen.values(), key=lambda probe: place[probe.source_id])
 
 
 def _donors(attacked: Attacked, deleted: Sequence[int], kept: Sequence[int]) -> Mapping[int, int]:

@@ -20,6 +20,8 @@ class Effort:
     """Deleted sources that are attacked, in the order that a hash drew."""
     dear_sources: int
     """Those of them that the dear attacks take."""
+    kept_sources: int
+    """Sources whose facts serve as examples, and as a control where a model is damaged."""
     documents: int
     """Per source, for attacks that show the model its own text."""
     budget: AttackBudget = field(default_factory=AttackBudget)
@@ -37,6 +39,7 @@ class Effort:
 _SMALL: Final = Effort(
     sources=4,
     dear_sources=2,
+    kept_sources=2,
     documents=2,
     budget=AttackBudget(
         plan=SearchPlan(first_length=4, longest_per_token=1, num_steps=4, growth=1.0),
@@ -51,6 +54,7 @@ _SMALL: Final = Effort(
 _STANDARD: Final = Effort(
     sources=15,
     dear_sources=5,
+    kept_sources=5,
     documents=4,
     budget=AttackBudget(
         plan=SearchPlan(longest_per_token=1, num_steps=20, growth=1.0),
@@ -64,6 +68,7 @@ _STANDARD: Final = Effort(
 _LARGE: Final = Effort(
     sources=100,
     dear_sources=20,
+    kept_sources=20,
     documents=4,
     budget=AttackBudget(searched_probes=40),
     relearning_steps=200,

@@ -62,8 +62,8 @@ REFERENCE: Final = "retrained"
 def _curves_of(text: Text) -> tuple[Relearned, ...]:
     own = partial(Relearned, access=Access.OWN_SINKS, text=text)
     backbone = partial(Relearned, access=Access.BACKBONE, text=text)
-    retrained = {"model": REFERENCE, "arm": RETRAINED, "checkpoint": TRAINED}
-    excised = {"model": "excised", "arm": NULLS, "checkpoint": EXCISED}
+    retrained: dict[str, Any] = {"model": REFERENCE, "arm": RETRAINED, "checkpoint": TRAINED}
+    excised: dict[str, Any] = {"model": "excised", "arm": NULLS, "checkpoint": EXCISED}
     weaker = [
         own(model=str(form), arm=NULLS, checkpoint=SUPPRESSED, form=form)
         for form in (WipeForm.ALL_ZERO, WipeForm.DOWN_ZERO)

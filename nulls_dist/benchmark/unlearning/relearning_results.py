@@ -118,7 +118,8 @@ def _entries(found: Found) -> Iterator[dict[str, Any]]:
 def _compared(curves: Mapping[int, Any]) -> dict[str, Any]:
     """Return what all seeds together say, and each alone."""
     if not curves:
-        return {"steps": [], "accuracy": {}, "retrained_accuracy": {}, "kinds": {}, "per_seed": {}}
+        names = ("accuracy", "retrained_accuracy", "num_probes", "kinds", "per_seed")
+        return {"steps": [], "num_documents": 0} | {name: {} for name in names}
     mean, retrained, before = (mean_curve(each) for each in zip(*curves.values(), strict=True))
     return {
         "steps": list(mean.steps),

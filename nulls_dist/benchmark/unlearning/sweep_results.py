@@ -58,19 +58,18 @@ def write_sweeps(lab: Lab) -> dict[str, Any]:
     Returns:
         What was written.
     """
-    changed = [
-        (open_lab(root), tuple(root.name.split("=", 1)))
-        for root in sorted((lab.root / SWEEPS).iterdir())
-        if (root / "benchmark.json").is_file()
-    ]
+    models: list[tuple[Lab, str | None, str | None]] = [(lab, None, None)]
+    for root in sorted((lab.root / SWEEPS).iterdir()):
+        setting, _, value = root.name.partition("=")
+        models.append((open_lab(root), setting, value))
     results = {
         "format_version": FORMAT_VERSION,
         "size": lab.size.name,
         "seeds": [SEED],
         "measured_on": describe_measurement(),
         "models": [
-            _entry(each, *setting)
-            for each, setting in [(lab, (None, None)), *changed]
+            _entry(each, setting, value)
+            for each, setting, value in models
             if each.record(SEED, f"ask-{NULLS.name}-trained").is_file()
         ],
     }
