@@ -11,9 +11,9 @@
                       source, group; value, interval, n and per_seed as `pooling.pool` gives them
     headlines         one entry per attack and model: attack, model, num_sources (of the first
                       seed), the measure of the attack that says most (name, variant, group,
-                      setting, value, interval, n, per_seed) where it is largest: facts of kept
-                      sources and controls are not considered. Where the attack does not apply:
-                      not_applicable, seed -> reason, and value null
+                      setting, value, interval, n, per_seed) in the setting where it is largest,
+                      of deleted facts in phrasings that documents use. Where the attack does not
+                      apply: not_applicable, seed -> reason, and value null
     relearning        one entry per access ("backbone", "own sinks"), text and model, as
                       `relearning_results` says
     targets           one entry per target: figure, target, value, bound ("=", or "<" or ">" where
@@ -145,12 +145,12 @@ def _measures(
             for result in setting["results"]:
                 key = (setting["setting"], result["name"], result["variant"], result["group"])
                 found.setdefault(key, {})[seed] = result
-    for key, results in found.items():
+    for place, results in found.items():
         first = next(iter(results.values()))
         yield {
-            **dict(zip(_IDENTITY, (attack, model, *key), strict=True)),
+            **dict(zip(_IDENTITY, (attack, model, *place), strict=True)),
             **{name: first[name] for name in _DESCRIPTION},
-            "options": options[key[0]],
+            "options": options[place[0]],
             **pool(results),
         }
 
@@ -168,6 +168,7 @@ def _headline(
         if (entry["attack"], entry["model"]) == (attack, model)
         and (entry["name"], entry["variant"]) == (telling.name, telling.variant)
         and not entry["group"].startswith("kept sources")
+        and "held-out" not in entry["group"]
         and entry["value"] is not None
     ]
     best = max(known, key=lambda entry: entry["value"], default={"value": None})
@@ -190,10 +191,10 @@ def _headline(
 def format_attacks(results: Mapping[str, Any]) -> str:
     """Return tables for a terminal: a row per attack and model, then relearning, then targets."""
     lines = [
-        f"{'attack':<24}{'model':<17}{'value':>8}{'95 % interval':>18}{'n':>7}{'sources':>9}  what"
+        f"{'attack':<26}{'model':<17}{'value':>8}{'95 % interval':>18}{'n':>7}{'sources':>9}  what"
     ]
     for entry in results["headlines"]:
-        head = f"{entry['attack']:<24}{entry['model']:<17}"
+        head = f"{entry['attack']:<26}{entry['model']:<17}"
         if entry["value"] is None:
             reason = next(iter(entry["not_applicable"].values()), "undefined")
             lines.append(f"{head}  does not apply: {reason}")

@@ -142,6 +142,9 @@ def _take(lab: Lab, seed: int, curve: Relearned, effort: Effort) -> dict[str, An
         return {"curve": None, "not_applicable": str(error)}
     root = lab.checkpoint(seed, curve.arm, curve.checkpoint)
     context = model_of(Checkpoint(root)).context_length
+    wipe = None
+    if curve.form is not None:
+        wipe = Wipe(form=curve.form, source_ids=groups.deleted)
     found = relearn(
         root,
         read_documents(Corpus(lab.corpus(seed)), sources.trained, max_tokens=context),
@@ -150,7 +153,7 @@ def _take(lab: Lab, seed: int, curve: Relearned, effort: Effort) -> dict[str, An
             access=curve.access,
             steps=0 if curve.only_asked else effort.relearning_steps,
             ask_every=effort.ask_every,
-            wipe=curve.form and Wipe(form=curve.form, source_ids=groups.deleted),
+            wipe=wipe,
         ),
     )
     return {

@@ -191,7 +191,8 @@ def format_relearning(results: Mapping[str, Any]) -> Iterator[str]:
             f"{level['share']:g}: {_text(level['ratio'], level['budget'])}"
             for level in kind["levels"]
         ]
-        yield head + "".join(_cell(number) for number in numbers) + "  " + ", ".join(ratios)
+        said = ", ".join(ratios) or "no gap: the retrained model knows as much"
+        yield f"{head}{''.join(map(_cell, numbers))}  {said}"
     for entry in results["targets"]:
         verdict = {True: "met", False: "MISSED", None: "open"}[entry["met"]]
         value = "-" if entry["value"] is None else f"{entry['value']:.2f}"

@@ -78,7 +78,7 @@ def parse_sweep(text: str) -> list[Setting]:
 
 def _check(lab: Lab, name: str, value: str) -> None:
     """Refuse before the first training what the training command would refuse."""
-    settings = lab.size.settings | {name: value}
+    settings = {**lab.size.settings, name: value}
     apply_overrides(PRESETS[lab.size.preset](), [f"{key}={each}" for key, each in settings.items()])
 
 

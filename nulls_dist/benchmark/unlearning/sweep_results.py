@@ -93,10 +93,12 @@ def _entry(lab: Lab, setting: str | None, value: str | None) -> dict[str, Any]:
 
 def cell(name: str, result: MetricResult) -> dict[str, Any]:
     """Return a figure as a cell of the table; a perplexity as a loss."""
-    ends = (None, None)
-    if result.interval is not None:
-        ends = (result.interval.low, result.interval.high)
-    values = {"value": result.to_dict()["value"], "low": ends[0], "high": ends[1]}
+    between = result.interval
+    values = {
+        "value": result.to_dict()["value"],
+        "low": None if between is None else between.low,
+        "high": None if between is None else between.high,
+    }
     if name.startswith("perplexity"):
         values = {part: None if each is None else log(each) for part, each in values.items()}
     return {"figure": name, **values, "n": result.n}
