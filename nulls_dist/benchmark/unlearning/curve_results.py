@@ -26,6 +26,7 @@ the tables in DIR/curves and the records of steps.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -130,9 +131,7 @@ def shared_entries(answers: pa.Table) -> Iterator[dict[str, Any]]:
     for group in groups.to_pylist():
         rows = select(answers, **group)
         label = f"shared by {group['multiplicity']}, {group['state']}"
-        figures = _per_seed(
-            rows, lambda part, label=label: mean_of(_SHARED, label, part, "correct")
-        )
+        figures = _per_seed(rows, partial(_accuracy, label))
         (figure,) = figures.values()
         facts = rows.group_by(["seed", "fact_id"]).aggregate([])
         yield {
@@ -141,6 +140,10 @@ def shared_entries(answers: pa.Table) -> Iterator[dict[str, Any]]:
             "num_deleted": float((column(rows, "taught") - column(rows, "remaining")).mean()),
             "figure": figure,
         }
+
+
+def _accuracy(group: str, rows: pa.Table) -> Figures:
+    return mean_of(_SHARED, group, rows, "correct")
 
 
 def _per_seed(rows: pa.Table, measure: Callable[[pa.Table], Figures]) -> dict[str, Any]:

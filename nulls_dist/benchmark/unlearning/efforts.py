@@ -53,9 +53,9 @@ _SMALL: Final = Effort(
 )
 _STANDARD: Final = Effort(
     sources=15,
-    dear_sources=5,
+    dear_sources=4,
     kept_sources=5,
-    documents=4,
+    documents=2,
     budget=AttackBudget(
         plan=SearchPlan(longest_per_token=1, num_steps=20, growth=1.0),
         swaps=SwapSettings(num_candidates=50),

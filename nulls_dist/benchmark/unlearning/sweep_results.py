@@ -51,6 +51,8 @@ COLUMNS: Final = {
 }
 """Column -> figure of `figures.measure`; losses are the logarithms of perplexities."""
 
+_DIGITS: Final = 6
+
 
 def write_sweeps(lab: Lab) -> dict[str, Any]:
     """Compute the figures of all models that were asked and write DIR/sweeps.json.
@@ -108,9 +110,10 @@ def format_sweeps(results: Mapping[str, Any]) -> str:
     """Return the table for a terminal, a model per line."""
     names = [_name(entry) for entry in results["models"]]
     width = max(map(len, names))
-    lines = [" " * width + "".join(f"{column:>{len(column) + 2}}" for column in COLUMNS)]
+    widths = {column: max(len(column), _DIGITS) + 2 for column in COLUMNS}
+    lines = [" " * width + "".join(f"{column:>{widths[column]}}" for column in COLUMNS)]
     for name, entry in zip(names, results["models"], strict=True):
-        cells = (f"{_number(entry['figures'][column]):>{len(column) + 2}}" for column in COLUMNS)
+        cells = (f"{_number(entry['figures'][column]):>{widths[column]}}" for column in COLUMNS)
         lines.append(f"{name:<{width}}{''.join(cells)}")
     return "\n".join(lines)
 
