@@ -152,7 +152,7 @@ def test_attacks_are_pooled_and_those_that_do_not_apply_are_listed(tiny, in_this
         curves_of[access, "deleted", "excised"] for access in ("backbone", "own sinks")
     )
     assert own["steps"] == backbone["steps"] == [0, 1, 2]
-    assert ("own sinks", "third", "down rows zero") in curves_of
+    assert ("own sinks", "deleted", "down rows zero") in curves_of
     assert len(found["targets"]) == 2
     records = {path: path.stat().st_mtime_ns for path in out.rglob("steps/*/*.json")}
     attack.attack(out=out, names=names, num_seeds=1, jobs=1)

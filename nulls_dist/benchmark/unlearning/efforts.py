@@ -59,11 +59,11 @@ _STANDARD: Final = Effort(
     budget=AttackBudget(
         plan=SearchPlan(longest_per_token=1, num_steps=20, growth=1.0),
         swaps=SwapSettings(num_candidates=50),
-        searched_probes=5,
+        searched_probes=4,
         tries=10,
     ),
     relearning_steps=120,
-    ask_every=6,
+    ask_every=8,
 )
 _LARGE: Final = Effort(
     sources=100,

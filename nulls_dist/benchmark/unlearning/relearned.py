@@ -3,7 +3,8 @@
 Own sinks: the suppressed model answers before the first step, which gives the accuracy that all
 others are compared with, so it is asked only. In the retrained model, the deleted sources' sinks
 are excised, too. Backbone: suppressed and excised models have the same one. The two weaker ways to
-wipe sinks, which are no deletion, are made from the suppressed weights in memory.
+wipe sinks, which are no deletion, are made from the suppressed weights in memory, for the deleted
+documents alone. Dense models are left out: nothing was deleted from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ def _curves_of(text: Text) -> tuple[Relearned, ...]:
         own(model=BEFORE, arm=NULLS, checkpoint=SUPPRESSED, only_asked=True),
         own(**excised),
         own(**retrained, form=WipeForm.EXCISED),
-        *(weaker if text in (Text.DELETED, Text.THIRD) else ()),
+        *(weaker if text is Text.DELETED else ()),
         backbone(**excised),
         backbone(**retrained),
     )
