@@ -25,6 +25,10 @@ from nulls_dist.errors import InputError, IntegrityError, LockedError, NullsErro
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 22
+TEMPORARY_PATTERN: Final = ".*.tmp"
+"""Names of files that are being written; whoever is killed leaves one."""
+PARTIAL_PATTERN: Final = ".*.partial"
+"""Names of directories that are being built, or taken away."""
 
 
 def sha256_file(path: Path) -> str:
@@ -43,6 +47,18 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it where they are missing, so that a power loss spares them.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_path(folder.parent)
 
 
 @contextlib.contextmanager
@@ -185,7 +201,7 @@ def new_directory(final: Path) -> Iterator[Path]:
         LockedError: another process is building `final`.
     """
     check_absent(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(final.parent)
     with _locked(final):
         check_absent(final)  # another writer may have published it before this one had the lock
         partial = partial_directory(final)
@@ -219,7 +235,7 @@ def resumable_directory(final: Path, plan: dict[str, Any]) -> Iterator[Path]:
         LockedError: another process is building `final`.
     """
     check_absent(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(final.parent)
     with _locked(final):
         check_absent(final)
         partial = partial_directory(final)
@@ -255,7 +271,7 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
             "continue it, or remove it to begin anew"
         )
     logger.info("continuing %s", partial)
-    for stray in partial.rglob(".*.tmp"):  # files that were being written
+    for stray in partial.rglob(TEMPORARY_PATTERN):  # files that were being written
         stray.unlink()
 
 

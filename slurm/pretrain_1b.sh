@@ -151,6 +151,8 @@ watch_heartbeat() { # rank 0 touches it after every step
   ((age > hang_s)) || return 0
   if [[ ! $hung ]]; then
     say "no step for $age s: the ranks write their stacks and are killed"
+    printf '{"time": "%s", "life": null, "level": "error", "event": "hang", "message": "no step for %s s; see %s"}\n' \
+      "$(date -u +%FT%T+00:00)" "$age" "log/$life" >>"$run_dir/log/events.jsonl"
     hung=yes
     kill -USR2 "$step" || true
   else
@@ -165,6 +167,10 @@ say "outcome: $outcome, exit code $code, at step $(latest_step)"
 case $outcome:$code in
   done:*) exit 0 ;;
   stopped:*) requeue ;;
+  halted:*)
+    say "halted by $run_dir/STOP; submit again to continue"
+    exit 75
+    ;;
   *:[2456]) give_up "$code" "refused: another life would be, too; see $log/rank-0.log" ;; # see the README's exit codes
   *) requeue ;;
 esac

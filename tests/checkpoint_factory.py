@@ -35,6 +35,7 @@ from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import SOURCES_SCHEMA, TokenizerRecord
 from nulls_dist.durable import record_file, sha256_file, write_json
 from nulls_dist.routing.router import NUM_BUCKETS, RouterSpec, buckets_of
+from nulls_dist.self_checksum import with_checksum
 from nulls_dist.sources import source_id_of
 
 CORPUS = "testwiki"
@@ -170,9 +171,9 @@ def write_manifest(
 
 
 def edit_manifest(root: Path, **changes: object) -> None:
-    """Replace top-level fields of a manifest."""
+    """Replace top-level fields of a manifest, and its checksum of itself accordingly."""
     path = root / MANIFEST_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(with_checksum(json.loads(path.read_text()) | changes)))
 
 
 def rewrite_tensors(

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.data.format import MANIFEST_FILE, checksum_of
+from nulls_dist.data.format import MANIFEST_FILE
 from nulls_dist.data.source_table import SourceTable
 from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.durable import sha256_file
+from nulls_dist.self_checksum import with_checksum
 
 
 def read_texts(root: Path) -> dict[str, list[str]]:
@@ -40,4 +41,4 @@ def edit_manifest(root: Path, **changes: object) -> None:
     """Change fields of a manifest whose checksum stays right, as a wrong program would."""
     path = root / MANIFEST_FILE
     content = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps(content | {"checksum": checksum_of(content)}))
+    path.write_text(json.dumps(with_checksum(content)))

@@ -14,7 +14,10 @@ from nulls_dist.cli import CommandParser, Option, positive_int, run_command
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Benchmark:
-    """One benchmark: a module with `bench_STEM`, which measures, and `format_STEM`, for people."""
+    """One benchmark: a module with `bench_STEM`, which measures, and `format_STEM`, for people.
+
+    A module that has `check_STEM` lets it refuse the result, once that is written and shown.
+    """
 
     name: str
     module: str
@@ -190,9 +193,47 @@ _BENCHMARKS: Final = (
         options=(_work("bench-topologies", "new directory for the runs"),),
     ),
     Benchmark(
+        name="chaos",
+        module="nulls_dist.benchmark.chaos.report",
+        help="a run through kills, preemptions and switches, against one left alone (an hour)",
+        options=(
+            _number("--steps", 2000),
+            _number("--faults", 24, "num_faults", "in each of two runs; "),
+            Option(
+                flag="--seed",
+                parameter="seed",
+                settings={"type": int, "default": 0, "help": "of the faults; default 0"},
+            ),
+            _work("bench-chaos", "new directory for the runs"),
+        ),
+    ),
+    Benchmark(
         name="memory",
         module="nulls_dist.benchmark.memory",
         help="the memory model against tensors held in a run on one process (a minute)",
+    ),
+    Benchmark(
+        name="faults",
+        module="nulls_dist.benchmark.faults.report",
+        help="faults put into training, and what became of it; fails if a promise broke (an hour)",
+        options=(
+            Option(
+                flag="--share",
+                parameter="share",
+                settings={"type": float, "default": 1.0, "help": "of the tries, such as .05"},
+            ),
+            Option(
+                flag="--families",
+                parameter="families",
+                settings={
+                    "nargs": "+",
+                    "default": (),
+                    "metavar": "NAME",
+                    "help": "kills, publication, disk, damage, stops, refusals (default: all)",
+                },
+            ),
+            _work("bench-faults", "new directory for a corpus and the runs"),
+        ),
     ),
 )
 
@@ -240,6 +281,8 @@ def main(argv: Sequence[str]) -> None:
         durable.write_json(args.out, result)
     text: str = getattr(module, f"format_{stem}")(result)
     print(json.dumps(result, indent=2) if args.json else text)
+    if check := getattr(module, f"check_{stem}", None):
+        check(result)
 
 
 if __name__ == "__main__":

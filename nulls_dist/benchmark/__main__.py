@@ -149,6 +149,13 @@ _COMMANDS: Final = (
             _JOBS,
         ),
     ),
+    Command(
+        name="report",
+        module="nulls_dist.benchmark.unlearning.report",
+        help="write DIR/report.html anew from the results; run does so at its end",
+        examples=("python -m nulls_dist.benchmark report --out bench-small",),
+        options=(_OUT,),
+    ),
 )
 
 

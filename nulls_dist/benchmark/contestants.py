@@ -16,6 +16,7 @@ from nulls_dist.model.gpt import build_model, initialize, loss_sum
 from nulls_dist.model.layer import SinkMLP
 from nulls_dist.model.packed import PackedRows
 from nulls_dist.train.inputs import DeviceBatch, HostBatch, to_device
+from nulls_dist.train.requests import Requests
 from nulls_dist.train.run import Run
 from nulls_dist.train.step import train_step
 
@@ -41,7 +42,7 @@ class Ours:
             TimedEngine(self._engine, watch),
             batches,
             learning_rate=self._run.config.optim.lr,
-            stop_requested=False,
+            requests=Requests(),
         )
         return result.loss_nats
 

@@ -30,7 +30,7 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
     Raises:
         NullsError: a process failed or took too long; the end of its output is in the message.
     """
-    ports = _free_ports(len(runs))
+    ports = free_ports(len(runs))
     plan = json.dumps(
         [{"port": port, "arguments": list(run)} for port, run in zip(ports, runs, strict=True)]
     )
@@ -39,7 +39,7 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "nulls_dist.benchmark.fleet", plan],
-                env=_environment(rank, num_processes),
+                env=rank_environment(rank, num_processes),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -58,7 +58,7 @@ def run_fleet(runs: Sequence[Sequence[str]], *, num_processes: int, timeout_s: f
                 process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on, and below those that connections are given."""
     found: list[int] = []
     for port in random.Random().sample(_PORTS, len(_PORTS)):
@@ -70,7 +70,7 @@ def _free_ports(count: int) -> list[int]:
     raise NullsError(f"no {count} free ports in {_PORTS}")
 
 
-def _environment(rank: int, num_processes: int) -> dict[str, str]:
+def rank_environment(rank: int, num_processes: int) -> dict[str, str]:
     """Return what torchrun would tell a process."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHERS)

@@ -1,38 +1,22 @@
-"""Plots as inline SVG, so that a report is one file."""
+"""The demo's plots."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from nulls_dist.benchmark.drawing import ACCENT, CONTRAST, GREY, new_figure, paper_style, to_svg
 from nulls_dist.eval.fact_table import FactTable
 from nulls_dist.eval.states import State
 
-_COLOURS: Final = ("#1b6ca8", "#e07a1f", "#8a8a8a")
-_WIDTH: Final = 7.6
+_COLOURS: Final = (ACCENT, CONTRAST, GREY)
 
 Bars = Sequence[tuple[str, FactTable, State]]
 """Label, table and state of each group of bars."""
 
 
-def _svg(figure: Any) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _new_figure(height: float, columns: int = 1) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # heavy, and needed for reports only
-
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    axes = figure.subplots(1, columns, sharey=True)
-    for each in axes if columns > 1 else [axes]:
-        each.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
+@paper_style()
 def plot_losses(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Draw the training loss of each run, and its evaluation losses with sinks on and off."""
-    figure, panels = _new_figure(2.9, columns=len(runs))
+    figure, panels = new_figure(2.9, columns=len(runs), sharey=True)
     for axes, (title, metrics) in zip(panels, runs.items(), strict=True):
         steps = [line["step"] for line in metrics]
         losses = [line["train/loss_nats"] for line in metrics]
@@ -46,12 +30,13 @@ def plot_losses(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         axes.set(xlabel="optimizer step")
     panels[0].set(ylabel="loss (nats per token)")
     panels[0].legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return to_svg(figure)
 
 
+@paper_style()
 def plot_facts(bars: Bars) -> str:
     """Draw the share of right answers per kind of fact, one bar per group, side by side."""
-    figure, axes = _new_figure(3.1)
+    figure, axes = new_figure(3.1)
     kinds = bars[0][1].kinds
     width = 0.84 / len(bars)
     for index, (label, table, state) in enumerate(bars):
@@ -63,4 +48,4 @@ def plot_facts(bars: Bars) -> str:
     axes.set_xticks(range(len(kinds)), [kind.replace(" ", "\n") for kind in kinds], fontsize=9)
     axes.set(ylabel="right answers", ylim=(0, 1.08))
     figure.legend(frameon=False, ncols=len(bars), loc="outside upper center", fontsize=9)
-    return _svg(figure)
+    return to_svg(figure)

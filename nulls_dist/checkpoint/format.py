@@ -1,6 +1,7 @@
 """The checkpoint on disk: one format for resume, deletion and export.
 
-    manifest.json                                  written last; everything below by name
+    manifest.json                                  written last; everything below by name, with
+                                                   its checksum, and a checksum of itself
     weights/backbone-part0000.safetensors          dense parameters, Megatron names; readers take
                                                    several parts, each tensor in one of them
     weights/sinks-expert-0007.safetensors          every layer of one sink expert
@@ -40,6 +41,7 @@ from nulls_dist.errors import ConfigError, InputError, IntegrityError
 from nulls_dist.hashing import U64Array
 from nulls_dist.routing.kinds import open_router, spec_type
 from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
+from nulls_dist.self_checksum import CHECKSUM_FIELD, check_checksum, with_checksum
 from nulls_dist.sources import NO_SOURCE
 
 _Record = TypeVar("_Record", FileRecord, RouterSpec)
@@ -119,10 +121,10 @@ class CheckpointManifest:
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest as JSON-ready values."""
+        """Return the manifest as JSON-ready values, its own checksum among them."""
         table = np.ascontiguousarray(self.bucket_table, dtype="<u2").tobytes()
         private = {_PRIVATE_FIELD: list(self.private_sources)} if self.private_sources else {}
-        return {
+        content = {
             "format_version": self.format_version,
             "step": self.step,
             "model": self.model,
@@ -134,6 +136,7 @@ class CheckpointManifest:
             "tombstones": [tombstone.to_dict() for tombstone in self.tombstones],
             "files": [asdict(record) for record in self.files],
         }
+        return with_checksum(content)
 
     @property
     def deleted_ids(self) -> U64Array:
@@ -165,8 +168,10 @@ def read_manifest(root: Path) -> CheckpointManifest:
         )
     names = {entry.name for entry in fields(CheckpointManifest)} - {_PRIVATE_FIELD}
     content = read_versioned_json(
-        path, version=FORMAT_VERSION, names=names, optional={_PRIVATE_FIELD}
+        path, version=FORMAT_VERSION, names=names, optional={_PRIVATE_FIELD, CHECKSUM_FIELD}
     )
+    if CHECKSUM_FIELD in content:  # once not written
+        check_checksum(content, path)
     try:
         table = np.frombuffer(base64.b64decode(content["bucket_table"], validate=True), "<u2")
         manifest = CheckpointManifest(

@@ -52,7 +52,7 @@ class LifeEnd:
     last_step: int
     """Steps taken when it ended, lost ones included."""
     outcome: str
-    """done, stopped or failed."""
+    """done, stopped, halted or failed."""
     ended_at: str
 
 

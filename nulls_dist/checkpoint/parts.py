@@ -32,6 +32,7 @@ def open_partial(final: Path) -> Path:
     """
     partial = durable.partial_directory(final)
     shutil.rmtree(partial, ignore_errors=True)
+    durable.make_directory(partial.parent)
     (partial / _NOTES_DIR).mkdir(parents=True)
     return partial
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 from nulls_dist.durable import FileRecord, read_versioned_json
 from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.routing.router import NUM_BUCKETS, ROUTER_VERSION
+from nulls_dist.self_checksum import CHECKSUM_FIELD, check_checksum, with_checksum
 
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
@@ -32,8 +33,6 @@ DUPLICATES_FILE: Final = "duplicates.parquet"
 TOKENIZER_DIR: Final = "tokenizer"
 PARTITIONS_DIR: Final = "partitions"
 MAX_UINT16_VOCAB: Final = 1 << 16
-
-_CHECKSUM: Final = "checksum"
 
 TokenType = Literal["uint16", "uint32"]
 _Record = TypeVar("_Record")
@@ -123,8 +122,7 @@ class CorpusManifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON-ready values, its own checksum among them."""
-        content = asdict(self)
-        return content | {_CHECKSUM: checksum_of(content)}
+        return with_checksum(asdict(self))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -140,12 +138,6 @@ class CorpusManifest:
                 if record.path.startswith(PARTITIONS_DIR)
             },
         }
-
-
-def checksum_of(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of a manifest's values, the checksum itself left out, as sorted JSON."""
-    rest = {name: value for name, value in content.items() if name != _CHECKSUM}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint_sha256(fingerprint: Mapping[str, Any]) -> str:
@@ -166,12 +158,15 @@ def read_manifest(root: Path) -> CorpusManifest:
             f"{root} is not a corpus: {MANIFEST_FILE} is missing; build one with "
             "python -m data_prep.build"
         )
-    names = {*(entry.name for entry in fields(CorpusManifest)), _CHECKSUM}
+    names = {*(entry.name for entry in fields(CorpusManifest)), CHECKSUM_FIELD}
     content = read_versioned_json(path, version=FORMAT_VERSION, names=names)
     if content["router_version"] != ROUTER_VERSION:
-        raise IntegrityError(f"{path}: router_version must be {ROUTER_VERSION}; build again")
-    if content.pop(_CHECKSUM) != checksum_of(content):
-        raise IntegrityError(f"{path}: contents differ from the checksum in it; build again")
+        raise IntegrityError(
+            f"{path}: router_version ({content['router_version']}) must be {ROUTER_VERSION}, the "
+            "one implemented here; build again"
+        )
+    check_checksum(content, path)
+    del content[CHECKSUM_FIELD]
     try:
         content["tokenizer"] = _build(TokenizerRecord, content["tokenizer"])
         content["files"] = tuple(_build(FileRecord, record) for record in content["files"])

@@ -3,7 +3,7 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nulls_dist import durable
 from nulls_dist.checkpoint.format import RUN_FILE
@@ -14,12 +14,16 @@ from nulls_dist.durable import read_json
 from nulls_dist.model.gpt import build_model, initialize
 from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups
-from nulls_dist.train.checkpointing import drop_partial, restore
+from nulls_dist.train.checkpointing import restore
 from nulls_dist.train.engine import build_engine
+from nulls_dist.train.event_log import event_log
 from nulls_dist.train.inputs import training_batches
+from nulls_dist.train.leftovers import drop_leftovers
 from nulls_dist.train.life_log import life_of
 from nulls_dist.train.loop import fit
+from nulls_dist.train.outcome import Ended
 from nulls_dist.train.provenance import changed_settings, describe_run
+from nulls_dist.train.requests import RequestWatch
 from nulls_dist.train.run import Run, assemble_run
 from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.signals import StopRequest
@@ -40,7 +44,7 @@ def build_and_fit(
     groups: Groups,
     accelerator: Accelerator,
     stop: StopRequest,
-) -> Literal["done", "stopped"]:
+) -> Ended:
     """Build a run from its parts, train it and say how it ended.
 
     Args:
@@ -70,19 +74,22 @@ def build_and_fit(
     engine = build_engine(model, run.config, groups, deepspeed_file)
     if checkpoint is not None:
         restore(run, engine, checkpoint)
-    if groups.topology.rank == 0:
-        drop_partial(run_dir)
-        durable.write_json(run_dir / RUN_FILE, describe_run(run))
-        _announce(run, checkpoint)
-    with (
-        life_of(run) as life,
-        standard_hooks(run, accelerator.device, life, profile=profile) as hooks,
-        CheckpointSaver(run, engine, hooks) as saver,
-        training_batches(run, accelerator.device) as ahead,
-    ):
-        outcome = fit(run, engine, ahead, stop, hooks, saver)
-        life.end(outcome)
-        return outcome
+    rank = groups.topology.rank
+    watch = RequestWatch(stop, None if rank else run_dir)
+    with life_of(run) as life, event_log(run_dir, life.number, rank=rank) as events:
+        if rank == 0:
+            drop_leftovers(run_dir)
+            durable.write_json(run_dir / RUN_FILE, describe_run(run))
+            _announce(run, checkpoint)
+        more = (watch, *events)
+        with (
+            standard_hooks(run, accelerator.device, life, more, profile=profile) as hooks,
+            CheckpointSaver(run, engine, hooks) as saver,
+            training_batches(run, accelerator.device) as ahead,
+        ):
+            outcome = fit(run, engine, ahead, watch, hooks, saver)
+            life.end(outcome)
+            return outcome
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

@@ -1,7 +1,5 @@
 """What a running job saves and restores: contents of its checkpoints, whoever writes them when."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +126,3 @@ def restore(run: Run, engine: Any, checkpoint: Checkpoint) -> None:
     engine.global_steps = step
     engine.skipped_steps = num_skipped
     check_weights(engine.module, checkpoint, topology)
-
-
-def drop_partial(run_dir: Path) -> None:
-    """Remove what an interrupted save left behind."""
-    folder = run_dir / "checkpoints"
-    if folder.is_dir():
-        for entry in os.scandir(folder):
-            if entry.name.startswith(".") and entry.name.endswith(".partial"):
-                shutil.rmtree(entry.path, ignore_errors=True)

@@ -14,14 +14,13 @@ import torch.distributed as dist
 
 from nulls_dist.data.batches import Microbatch
 from nulls_dist.errors import NullsError
-from nulls_dist.train.hooks import LOG_DIR
 from nulls_dist.train.metrics import json_line
 from nulls_dist.train.run import Run
+from nulls_dist.train.run_files import BAD_STEPS_FILE, LOG_DIR
 from nulls_dist.train.step import StepResult
 
 logger = logging.getLogger(__name__)
 
-BAD_STEPS_FILE: Final = "bad_steps.jsonl"
 SPIKE_WINDOW: Final = 100
 """Losses that the next one is compared with."""
 SPIKE_MIN_LOSSES: Final = 20
@@ -97,7 +96,8 @@ class StepGuard:
         if topology.rank:
             return
         what = "the loss stands out" if kind == "spike" else "skipped, not finite"
-        logger.warning("step %d: %s: %s", step, _describe(result), what)
+        event = {"event": "bad_step"}
+        logger.warning("step %d: %s: %s", step, _describe(result), what, extra=event)
         path = self._run.run_dir / LOG_DIR / BAD_STEPS_FILE
         path.parent.mkdir(exist_ok=True)
         content = {

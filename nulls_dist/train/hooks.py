@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from nulls_dist.data.batches import Microbatch
-
-HEARTBEAT_FILE: Final = "heartbeat"
-LOG_DIR: Final = "log"
-"""Folder of a run for what a person looks at."""
+from nulls_dist.train.run_files import HEARTBEAT_FILE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,8 +1,6 @@
 """A training job as a process: its place among the others, its lock, its outcome."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +14,13 @@ from nulls_dist.config.environment import LaunchedProcess
 from nulls_dist.config.schema import ReportConfig, RunConfig
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.durable import check_outside
-from nulls_dist.errors import ConfigError, IntegrityError, LockedError, TemporaryError
+from nulls_dist.errors import ConfigError, IntegrityError, TemporaryError
 from nulls_dist.parallel.accelerator import Accelerator, select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.quiet import quiet_libraries
 from nulls_dist.parallel.topology import resolve_topology
-from nulls_dist.train.outcome import OUTCOME_FILE, write_outcome
+from nulls_dist.train.outcome import forget_outcome, write_outcome
+from nulls_dist.train.run_lock import locked
 from nulls_dist.train.signals import StopRequest
 
 
@@ -65,7 +64,8 @@ def train_job(
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
         if launch.rank == 0:
-            stack.enter_context(_locked(run_dir))
+            stack.enter_context(locked(run_dir))
+            forget_outcome(run_dir)
         stack.enter_context(process_group(launch, accelerator))
         _check_contents(corpus, launch)
         checkpoint = _agree_on(found)
@@ -92,7 +92,7 @@ def train_job(
         if launch.rank == 0:
             write_outcome(run_dir, outcome)
         dist.barrier()  # a launcher may end all ranks when the first one leaves
-    if outcome == "stopped":
+    if outcome != "done":
         raise TemporaryError("stopped as asked, and saved; run the same command again to continue")
 
 
@@ -158,20 +158,3 @@ def _agree_on(found: Path | None) -> Checkpoint | None:
     choice = [found]
     dist.broadcast_object_list(choice, src=0)
     return None if choice[0] is None else Checkpoint(choice[0])
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """Hold a run directory for this process and forget how the life before ended.
-
-    Raises:
-        LockedError: another process trains there.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LockedError(f"{run_dir}: another process trains in this directory") from None
-        (run_dir / OUTCOME_FILE).unlink(missing_ok=True)
-        yield

@@ -3,16 +3,17 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from nulls_dist.train.guard import StepGuard
 from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.inputs import HostBatch
+from nulls_dist.train.outcome import Ended
 from nulls_dist.train.performance import PerformanceMeter
+from nulls_dist.train.requests import RequestWatch
 from nulls_dist.train.run import Run
 from nulls_dist.train.saving import CheckpointSaver
 from nulls_dist.train.schedule import learning_rate
-from nulls_dist.train.signals import StopRequest
 from nulls_dist.train.step import StepResult, train_step
 
 logger = logging.getLogger(__name__)
@@ -22,26 +23,26 @@ def fit(
     run: Run,
     engine: Any,
     ahead: Iterator[list[HostBatch]],
-    stop: StopRequest,
+    watch: RequestWatch,
     hooks: Sequence[Hook],
     saver: CheckpointSaver,
-) -> Literal["done", "stopped"]:
+) -> Ended:
     """Train from the run's first step to its last.
 
-    A checkpoint is written every `train.save_every` steps, at the last step and before leaving on
-    request; a run without a step left writes what it loaded, for the ranks it has now. Of these,
-    only those of `train.save_every` may be written beside training.
+    A checkpoint is written every `train.save_every` steps, at the last step, on request and before
+    leaving on request; a run without a step left writes what it loaded, for the ranks it has now.
+    Of these, only those after which training goes on may be written beside it.
 
     Args:
         run: the run.
         engine: the DeepSpeed engine.
         ahead: this rank's microbatches of every step that is left, made ahead of time.
-        stop: set by a signal.
+        watch: knows what this rank is asked to do.
         hooks: told of every step and checkpoint.
         saver: writes checkpoints.
 
     Returns:
-        "stopped" when a signal ended the run early.
+        How it ended; "stopped" and "halted" are ends before the last step.
 
     Raises:
         NullsError: the loss or the gradient was not finite too many times in a row.
@@ -59,7 +60,7 @@ def fit(
             engine,
             prepared,
             learning_rate=learning_rate(run.config.optim, step=step, steps=train.steps),
-            stop_requested=stop.requested,
+            requests=watch.look(),
         )
         step_s = time.monotonic() - started
         done = step + 1
@@ -76,10 +77,11 @@ def fit(
         )
         for hook in hooks:
             hook.after_step(event)
-        if done % train.save_every == 0 or is_last or result.stop_requested:
-            saver.save(done, wait=is_last or result.stop_requested or not train.async_save)
-        if result.stop_requested and not is_last:
-            return "stopped"
+        asked = result.requests
+        if done % train.save_every == 0 or is_last or asked.save or asked.leave:
+            saver.save(done, wait=is_last or asked.leave or not train.async_save)
+        if asked.leave and not is_last:
+            return "halted" if asked.halt else "stopped"
     if run.first_step >= train.steps:
         logger.info("nothing to do: %d of %d steps are done", run.first_step, train.steps)
         saver.save(run.first_step, wait=True)

@@ -6,7 +6,8 @@ from typing import Final
 
 from torch.profiler import profile
 
-from nulls_dist.train.hooks import LOG_DIR, Hook, StepEvent
+from nulls_dist.train.hooks import Hook, StepEvent
+from nulls_dist.train.run_files import LOG_DIR
 
 logger = logging.getLogger(__name__)
 

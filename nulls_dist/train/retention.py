@@ -35,5 +35,7 @@ class Retention(Hook):
             leaving = durable.partial_directory(old)
             shutil.rmtree(leaving, ignore_errors=True)
             old.rename(leaving)  # under a dot-name it is no checkpoint any more
+            durable.sync_path(old.parent)  # or a power loss brings the name back, without files
             shutil.rmtree(leaving)
-            logger.info("removed %s: train.keep_last is %d", old.name, self._keep_last)
+            message, event = "removed %s: train.keep_last is %d", {"event": "retention"}
+            logger.info(message, old.name, self._keep_last, extra=event)

@@ -11,6 +11,7 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import VOCAB_OF_CORPUS, ModelConfig, RunConfig
 from nulls_dist.data.batches import GlobalBatches, deal_documents
 from nulls_dist.data.corpus import Corpus
+from nulls_dist.data.format import fingerprint_sha256
 from nulls_dist.data.source_table import SourceTable, merge_sources
 from nulls_dist.data.stream import Piece
 from nulls_dist.durable import read_json
@@ -241,7 +242,8 @@ def _first_data_step(
             )
     if not allow_new_corpus:
         raise ConfigError(
-            f"--data {corpus.root} is another build than the one this run started on; give the "
-            "same corpus, or continue with --resume CKPT in a new run directory"
+            f"--data {corpus.root} (fingerprint {corpus.fingerprint}) is another build than the "
+            f"one this run started on ({fingerprint_sha256(manifest.corpus)}); give the same "
+            "corpus, or continue with --resume CKPT in a new run directory"
         )
     return manifest.step

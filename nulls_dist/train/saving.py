@@ -95,7 +95,8 @@ class CheckpointSaver:
         if failure:
             self._num_failed += 1
             if self._run.groups.topology.rank == 0:
-                logger.warning("%s; training goes on", failure)
+                event = {"event": "failed_save"}
+                logger.warning("%s; training goes on", failure, extra=event)
 
     def _start(self, step: int, *, wait: bool) -> str:
         """Begin a save; return why none can be begun."""

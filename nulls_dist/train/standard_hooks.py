@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final
 
 import torch
 
@@ -13,18 +12,23 @@ from nulls_dist.train.hooks import Heartbeat, Hook
 from nulls_dist.train.life_log import LifeLog
 from nulls_dist.train.metrics import MetricsLog, ProgressLine
 from nulls_dist.train.profiler import StepProfiler
+from nulls_dist.train.prometheus import PrometheusFile
 from nulls_dist.train.retention import Retention
 from nulls_dist.train.run import Run
+from nulls_dist.train.run_files import METRICS_FILE, PROMETHEUS_FILE
 from nulls_dist.train.sink_load import SinkLoad
 from nulls_dist.train.tensorboard_log import TensorBoardLog
 from nulls_dist.train.wandb_log import WandbLog
 
-METRICS_FILE: Final = "metrics.jsonl"
-
 
 @contextmanager
 def standard_hooks(
-    run: Run, device: torch.device, life: LifeLog, *, profile: range | None
+    run: Run,
+    device: torch.device,
+    life: LifeLog,
+    more: Sequence[Hook],
+    *,
+    profile: range | None,
 ) -> Iterator[Sequence[Hook]]:
     """Yield the hooks of this rank and close them afterwards, each whatever happened before.
 
@@ -32,10 +36,11 @@ def standard_hooks(
         run: the run.
         device: this rank's.
         life: of the run.
+        more: hooks that somebody else closes.
         profile: steps to trace, from 0.
     """
     train = run.config.train
-    hooks: list[Hook] = []
+    hooks = list(more)
     with ExitStack() as stack:
 
         def add(hook: Hook) -> None:
@@ -54,6 +59,8 @@ def standard_hooks(
         if topology.rank == 0:
             add(MetricsLog(run.run_dir / METRICS_FILE, first_step=run.first_step))
             add(ProgressLine(steps=train.steps, first_step=run.first_step))
+            prometheus = run.run_dir / PROMETHEUS_FILE
+            add(PrometheusFile(prometheus, run=run.run_dir.name, life=life.number))
             add(Heartbeat(run.run_dir))
             if train.keep_last:
                 add(Retention(run.run_dir, train.keep_last, keep_every=train.keep_every))

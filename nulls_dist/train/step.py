@@ -1,7 +1,7 @@
 """One optimizer step over this rank's share of the global batch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nulls_dist.model.gpt import loss_sum
 from nulls_dist.train.inputs import HostBatch, to_device
+from nulls_dist.train.requests import Requests
 from nulls_dist.train.run import Run
 from nulls_dist.train.zero_state import drop_gradients, gradient_squares
 
@@ -31,8 +32,8 @@ class StepResult:
     were before the step."""
     num_skipped: int
     """Steps of the run so far that were not applied."""
-    stop_requested: bool
-    """Whether any rank was asked to stop."""
+    requests: Requests
+    """What any rank was asked to do."""
 
 
 def sum_over_ranks(values: list[float], device: torch.device) -> list[float]:
@@ -62,7 +63,7 @@ def train_step(
     batches: list[HostBatch],
     *,
     learning_rate: float,
-    stop_requested: bool,
+    requests: Requests,
 ) -> StepResult:
     """Take one optimizer step, or none where the loss or the gradient is not finite.
 
@@ -79,12 +80,12 @@ def train_step(
         engine: the DeepSpeed engine.
         batches: this rank's microbatches, routed for the step.
         learning_rate: of this step.
-        stop_requested: whether this rank was asked to stop.
+        requests: what this rank was asked to do.
     """
     device = engine.device
     local_targets = sum(batch.microbatch.num_targets for batch in batches)
     topology = run.groups.topology
-    target_sum, stops = sum_over_ranks([local_targets, stop_requested], device)
+    target_sum, *asked = sum_over_ranks([local_targets, *astuple(requests)], device)
     targets = target_sum / topology.tp
     scale = topology.dp * len(batches) / targets
     for group in engine.optimizer.param_groups:
@@ -116,7 +117,7 @@ def train_step(
         num_targets=int(targets),
         is_applied=is_applied,
         num_skipped=engine.skipped_steps,
-        stop_requested=stops > 0,
+        requests=Requests(*(count > 0 for count in asked)),
     )
 
 

@@ -1,7 +1,8 @@
 """Metrics to TensorBoard, where a run asks for it."""
 
-from nulls_dist.train.hooks import LOG_DIR, Hook, StepEvent
+from nulls_dist.train.hooks import Hook, StepEvent
 from nulls_dist.train.run import Run
+from nulls_dist.train.run_files import LOG_DIR
 
 
 class TensorBoardLog(Hook):

@@ -18,6 +18,7 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.durable import record_file, write_json
 from nulls_dist.pretrain import main as pretrain
 from tests.checkpoint_contents import read_metrics
+from tests.checkpoint_factory import edit_manifest
 from tests.dispatch_ranks import CASES, NUM_RANKS, PARTS, run_dense
 from tests.distributed.test_parity import check_same_training, topology_of
 from tests.distributed.test_reference_step import check_update, plain_step
@@ -222,7 +223,7 @@ def edit_data(checkpoint: Path, data: dict[str, object]) -> None:
     for entry in manifest["files"]:
         if entry["path"] == DATA_FILE:
             entry |= asdict(record)
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    edit_manifest(checkpoint, files=manifest["files"])
 
 
 def test_a_checkpoint_that_does_not_name_its_dispatcher_was_placed(

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from nulls_dist.benchmark.faults.poison import poisoned
 from nulls_dist.checkpoint.store import step_directory
 from nulls_dist.pretrain import main as pretrain
 from tests.checkpoint_contents import check_equal_state, largest_difference, read_metrics
 from tests.launch import ROOT, pretrain_arguments
-from tests.poisoned_pretrain import poison_fit
 
 pytestmark = pytest.mark.distributed
 
@@ -76,8 +76,7 @@ def test_an_offloaded_optimizer_leaves_out_a_step_that_is_not_finite(
     four_steps = settings | {"train.steps": 4, "train.dtype": dtype}
     run_dirs = []
     for file in ("zero2.json", "zero2_offload_optimizer.json"):
-        with pytest.MonkeyPatch.context() as patch:
-            poison_fit({3: ("gradient", 0)}, patch)
+        with poisoned({3: ("gradient", 0)}):
             run_dirs.append(train(file, corpus, tmp_path / file, four_steps))
     two, three, four = (step_directory(run_dirs[1], step) for step in (2, 3, 4))
     check_equal_state(two, three)

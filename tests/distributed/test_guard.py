@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from nulls_dist.benchmark.faults.poison import Poison
+from nulls_dist.benchmark.faults.poison import poisoned as poisoned_training
 from nulls_dist.checkpoint.store import Checkpoint, list_checkpoints, step_directory
 from nulls_dist.cli import run_command
 from nulls_dist.config.presets import load_preset
@@ -21,7 +23,6 @@ from tests.checkpoint_contents import (
     read_metrics,
 )
 from tests.launch import pretrain_arguments, start, torchrun_environment
-from tests.poisoned_pretrain import Poison, poison_fit
 
 pytestmark = pytest.mark.distributed
 
@@ -39,8 +40,7 @@ def read_bad_steps(run_dir: Path) -> list[dict[str, Any]]:
 def train_poisoned(
     corpus: Path, run_dir: Path, settings: dict[str, object], poison: Poison
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        poison_fit(poison, patch)
+    with poisoned_training(poison):
         pretrain(pretrain_arguments(corpus, run_dir, settings))
 
 
@@ -155,7 +155,7 @@ def test_two_processes_skip_what_one_of_them_finds(
         [json.dumps(poison), *arguments],
         num_processes=2,
         launcher=torchrun_environment,
-        module="tests.poisoned_pretrain",
+        module="nulls_dist.benchmark.faults.poison",
     ).wait()
     check_skipped(run_dir)
     one, two = read_metrics(poisoned), read_metrics(run_dir)
@@ -228,7 +228,7 @@ def test_a_norm_that_drifts_apart_between_tensor_parallel_ranks_is_never_saved(
         [poison, *pretrain_arguments(corpus, run_dir, wanted)],
         num_processes=2,
         launcher=torchrun_environment,
-        module="tests.poisoned_pretrain",
+        module="nulls_dist.benchmark.faults.poison",
     ).wait(expected=INTEGRITY)
     assert "decoder.final_layernorm.weight and 0 more parameters differ" in said
     assert [path.name for path in list_checkpoints(run_dir)] == ["step-00000001"]

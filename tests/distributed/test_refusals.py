@@ -16,6 +16,7 @@ from nulls_dist.durable import record_file
 from nulls_dist.pretrain import main as pretrain
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
 from tests.checkpoint_contents import read_state
+from tests.checkpoint_factory import edit_manifest
 from tests.corpus_contents import read_texts
 from tests.deletions import write_stripped
 from tests.launch import pretrain_arguments, start, torchrun_environment
@@ -141,13 +142,13 @@ def weights_of_another_run(root: Path) -> None:
     for entry in manifest["files"]:
         if entry["path"] == BACKBONE:
             entry |= {"sha256": record.sha256}
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    edit_manifest(root, files=manifest["files"])
 
 
 def router_of_another_model(root: Path) -> None:
     manifest = json.loads((root / "manifest.json").read_text())
     manifest["router"]["num_active"] *= 2
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    edit_manifest(root, router=manifest["router"])
 
 
 DAMAGES = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nulls_dist.checkpoint.store import list_checkpoints, step_directory
+from nulls_dist.train.inspection import inspect_run
 from tests.checkpoint_contents import check_equal_contents, read_metrics
 from tests.launch import build_small_corpus
 from tests.slurm.cluster import ROOT, Cluster, Job
@@ -181,6 +182,23 @@ def test_a_run_that_hangs_tells_where_is_killed_and_comes_back(
     assert "train_step" in stacks
     assert job.show("Restarts") == "1"
     check_ended_like(job, uninterrupted)
+    found = inspect_run(job.run_dir, stale_after_s=900)
+    assert (found.status, found.faults.hangs, found.faults.killed_lives) == ("finished", 1, 1)
+
+
+@pytest.mark.slow
+def test_a_run_that_a_person_stops_saves_and_is_not_requeued(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    job = submit(cluster, tmp_path / "halted")
+    hold(job)
+    (job.run_dir / "STOP").touch()
+    job.send(signal.SIGCONT, rank=1)
+    assert "submit again to continue" in job.wait("FAILED")
+    assert job.show("ExitCode") == "75:0"
+    assert job.show("Restarts") == "0"
+    assert (job.run_dir / "outcome").read_text() == "halted\n"
+    assert not (job.run_dir / "STOP").exists()
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ def _isolation(evidence: Evidence) -> Figures:
     return figures
 
 
-_KNOWLEDGE: Final = {
+MODELS: Final = {
     "own sinks": OWN,
     "off": OFF,
     "off rescaled": _asked(NULLS.name, Condition.RESCALED),
@@ -203,7 +203,7 @@ _KNOWLEDGE: Final = {
 
 def _knowledge(evidence: Evidence) -> Figures:
     figures: Figures = {}
-    for name, asked in _KNOWLEDGE.items():
+    for name, asked in MODELS.items():
         unique = evidence.facts(asked, group=DELETED, kind="unique")
         group = f"deleted sources, unique facts, {name}"
         figures |= mean_of(likelihood.ANSWER_ACCURACY, group, unique, "correct")
@@ -214,7 +214,7 @@ def _knowledge(evidence: Evidence) -> Figures:
 def _shared(evidence: Evidence) -> Figures:
     """Return how well facts are known that others state, where most of those others are left."""
     figures: Figures = {}
-    states = {name: _KNOWLEDGE[name] for name in ("own sinks", "off", "nearest", "retrained, off")}
+    states = {name: MODELS[name] for name in ("own sinks", "off", "nearest", "retrained, off")}
     for name, asked in states.items():
         shared = evidence.facts(asked, group=DELETED, kind="shared")
         keep = 3 * column(shared, "remaining") >= 2 * column(shared, "multiplicity")
@@ -267,7 +267,7 @@ def _collateral(evidence: Evidence) -> Figures:
     return figures | measures.collateral_by_overlap(lost, forecast, shared, clusters_of(before))
 
 
-_TEXTS: Final[Mapping[str, Mapping[str, Any]]] = {
+TEXTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "validation text of kept sources": {"group": KEPT, "validation": True},
     "text of unseen sources": {"group": "unseen"},
     "text of deleted sources": {"group": DELETED, "validation": False},
@@ -276,12 +276,12 @@ _TEXTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def _general(evidence: Evidence) -> Figures:
     figures: Figures = {}
-    for text, wanted in _TEXTS.items():
-        for name, asked in _KNOWLEDGE.items():
+    for text, wanted in TEXTS.items():
+        for name, asked in MODELS.items():
             table = evidence.texts(asked, **wanted)
             figures |= measures.perplexity(f"{text}, {name}", table, clusters_of)
     own, dense = (
-        evidence.texts(asked, **_TEXTS["validation text of kept sources"])
+        evidence.texts(asked, **TEXTS["validation text of kept sources"])
         for asked in (OWN, DENSE_OFF)
     )
     if len(own) and len(dense):
@@ -302,7 +302,7 @@ def _forget_quality(evidence: Evidence) -> Figures:
     figures: Figures = {}
     for name, (gone, retrained) in DELETIONS.items():
         ratios = [
-            _ratio_per_fact(evidence.facts(asked, group=DELETED, kind="unique"))
+            truth_ratios(evidence.facts(asked, group=DELETED, kind="unique"))
             for asked in (gone, retrained)
         ]
         if all(map(len, ratios)):
@@ -312,7 +312,7 @@ def _forget_quality(evidence: Evidence) -> Figures:
     return figures
 
 
-def _ratio_per_fact(answers: pa.Table) -> npt.NDArray[np.float64]:
+def truth_ratios(answers: pa.Table) -> npt.NDArray[np.float64]:
     """Return one truth ratio per fact: phrasings of one are averaged, geometrically."""
     means = answers.group_by(["seed", "source_id", "fact_id"]).aggregate(
         [("log_truth_ratio", "mean")]

@@ -14,6 +14,7 @@
     DIR/attacks.json                  see `attack_results`
     DIR/curves, curves.json           tables after deletions of many sizes, see `curve_results`
     DIR/sweeps, sweeps.json           directories like this one, see `sweep` and `sweep_results`
+    DIR/report.html                   what they say, see `page`
 
 A step is done once: its record is written when all else of it is, and a step with a record is not
 repeated. What was killed continues when the same command is run again.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nulls_dist.benchmark.unlearning.lab import begin_lab
+from nulls_dist.benchmark.unlearning.report import report
 from nulls_dist.benchmark.unlearning.results import format_results, write_results
 from nulls_dist.benchmark.unlearning.schedule import do_steps
 from nulls_dist.benchmark.unlearning.sizes import SIZES, Size
@@ -14,7 +15,7 @@ def run(*, size: str, num_seeds: int, out: Path, jobs: int) -> None:
 
 
 def run_size(size: Size, *, num_seeds: int, out: Path, jobs: int) -> None:
-    """Run a benchmark, or what is left of one that was killed, and print its table.
+    """Run a benchmark, or what is left of one that was killed; print its table and write its page.
 
     Args:
         size: how much it does.
@@ -31,3 +32,4 @@ def run_size(size: Size, *, num_seeds: int, out: Path, jobs: int) -> None:
     results = write_results(lab, num_seeds=num_seeds)
     lab.commands.say(f"results: {out / 'results.json'}")
     print(format_results(results))
+    report(out=out)

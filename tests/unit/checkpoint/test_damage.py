@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 
 import pytest
@@ -90,22 +91,41 @@ def test_any_flipped_bit_is_found_and_the_file_named(root, name, capsys):
         assert tool(root) == (5 if name in used else 0)
 
 
-def test_flipped_bit_in_the_manifest_never_passes_verification(root):
-    # Its own fields are not checksummed: what they contradict in the files is what gives them away.
-    content = (root / "manifest.json").read_text()
-    for old, new in (
-        ('"hidden_size": 16', '"hidden_size": 24'),
-        ('"num_backbone": 24', '"num_backbone": 25'),
-        ('"num_sinks": 32', '"num_sinks": 16'),
-        ('"num_layers": 2', '"num_layers": 3'),
-        ('"tied_embeddings": true', '"tied_embeddings": false'),
-        ('"num_active": 8', '"num_active": 16'),
-        ('"version": 1', '"version": 0'),
-        ('"format_version": 1', '"format_version": 3'),
+def test_any_flipped_bit_in_the_manifest_is_found(root, capsys):
+    path = root / "manifest.json"
+    size = path.stat().st_size
+    for place in random.Random(0).sample(range(size), 60):
+        flip_bit(path, place)
+        with pytest.raises(IntegrityError, match=re.escape(str(path))):
+            Checkpoint(root)
+        flip_bit(path, place)
+    assert verify(root) == 0
+
+
+def test_a_manifest_without_a_checksum_of_itself_is_read(root):
+    """Once there was none."""
+    content = json.loads((root / "manifest.json").read_text())
+    del content["checksum"]
+    (root / "manifest.json").write_text(json.dumps(content))
+    assert verify(root) == 0
+
+
+def test_a_manifest_that_contradicts_its_files_never_passes_verification(root):
+    content = json.loads((root / "manifest.json").read_text())
+    for field, changes in (
+        ("model", {"hidden_size": 24}),
+        ("model", {"num_backbone": 25}),
+        ("model", {"num_sinks": 16}),
+        ("model", {"num_layers": 3}),
+        ("model", {"tied_embeddings": not content["model"]["tied_embeddings"]}),
+        ("router", {"num_active": 16}),
+        ("router", {"version": 0}),
     ):
-        assert old in content
-        (root / "manifest.json").write_text(content.replace(old, new, 1))
+        edit_manifest(root, **{field: content[field] | changes})
         assert verify(root) == 5
+        edit_manifest(root, **{field: content[field]})
+    edit_manifest(root, format_version=3)
+    assert verify(root) == 5
 
 
 @pytest.mark.parametrize("name", FILES)

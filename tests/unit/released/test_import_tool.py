@@ -21,6 +21,7 @@ from nulls_dist.released.weights import ReleasedWeights
 from nulls_dist.routing.reference import reference_active_sinks
 from nulls_dist.unlearn import collateral
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
+from tests.checkpoint_factory import edit_manifest
 from tests.released_model import (
     ALL_ON,
     CONFIG,
@@ -326,6 +327,5 @@ def test_a_router_of_another_kind_than_the_model_s_is_damage(imported, tmp_path)
     shutil.copytree(imported, root)
     content = json.loads((root / "manifest.json").read_text())
     for changes in ({"id_dtype": "int64"}, {"id_dtype": "int8"}, {"p_active": 2.0}):
-        edited = content | {"router": content["router"] | changes}
-        (root / "manifest.json").write_text(json.dumps(edited))
+        edit_manifest(root, router=content["router"] | changes)
         assert run(verify_checkpoint, root) == 5

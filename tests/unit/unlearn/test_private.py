@@ -60,7 +60,7 @@ def test_a_checkpoint_without_private_sources_is_what_it_was_before_there_were_a
     content = json.loads((root / "manifest.json").read_text())
     assert set(content) == {
         *("format_version", "step", "model", "router", "bucket_table", "corpus", "tokenizer"),
-        *("tombstones", "files"),
+        *("tombstones", "files", "checksum"),
     }
     assert content["format_version"] == FORMAT_VERSION == 1
     assert read_manifest(root).private_sources == ()

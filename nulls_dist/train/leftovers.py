@@ -1,0 +1,32 @@
+"""What a killed life leaves half-written in the run directory; the next one removes it."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from nulls_dist import durable
+from nulls_dist.checkpoint.store import CHECKPOINTS_DIR
+from nulls_dist.train.run_files import LOG_DIR
+
+logger = logging.getLogger(__name__)
+
+
+def drop_leftovers(run_dir: Path) -> None:
+    """Remove unfinished checkpoints, those that were being removed, and temporary files.
+
+    Only the holder of the run directory's lock may call this.
+    """
+    found = [
+        path
+        for path in run_dir.glob(f"{CHECKPOINTS_DIR}/{durable.PARTIAL_PATTERN}")
+        if path.is_dir() and not path.is_symlink()
+    ]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    for folder in (run_dir, run_dir / LOG_DIR):
+        for path in folder.glob(durable.TEMPORARY_PATTERN):
+            path.unlink()
+            found.append(path)
+    if found:
+        names = ", ".join(sorted(path.name for path in found))
+        logger.info("removed what an earlier life left unfinished: %s", names)
