@@ -42,6 +42,16 @@ _JOBS: Final = Option(
         "help": "models at once, each one process with one thread (default 2)",
     },
 )
+_DONE_SEEDS: Final = Option(
+    flag="--seeds",
+    parameter="num_seeds",
+    settings={
+        "type": positive_int,
+        "default": None,
+        "metavar": "N",
+        "help": "seeds from 0 on (default: all that 'run' has done)",
+    },
+)
 _COMMANDS: Final = (
     Command(
         name="run",
@@ -73,6 +83,69 @@ _COMMANDS: Final = (
                 },
             ),
             _OUT,
+            _JOBS,
+        ),
+    ),
+    Command(
+        name="attack",
+        module="nulls_dist.benchmark.unlearning.attack",
+        help="try to bring back what was deleted from the models of a benchmark that is done",
+        examples=(
+            "python -m nulls_dist.benchmark attack --out bench-small",
+            "python -m nulls_dist.benchmark attack --out bench-small --attacks prefix,relearning",
+        ),
+        options=(
+            _OUT,
+            Option(
+                flag="--attacks",
+                parameter="names",
+                settings={
+                    "default": None,
+                    "metavar": "NAMES",
+                    "help": "separated by commas (default: all; an unknown one lists them)",
+                },
+            ),
+            _DONE_SEEDS,
+            _JOBS,
+        ),
+    ),
+    Command(
+        name="curves",
+        module="nulls_dist.benchmark.unlearning.curves",
+        help="delete more and more sources from a model of a benchmark that is done, and ask",
+        examples=("python -m nulls_dist.benchmark curves --out bench-small",),
+        options=(_OUT, _DONE_SEEDS, _JOBS),
+    ),
+    Command(
+        name="sweep",
+        module="nulls_dist.benchmark.unlearning.sweep",
+        help="train models with other settings on the first world of a benchmark that is done",
+        examples=(
+            "python -m nulls_dist.benchmark sweep --out bench-small --set model.num_active=8,32",
+            "python -m nulls_dist.benchmark sweep --out bench-small --retrained "
+            "--set model.sink_dropout=0.1,0.3 --set optim.lr=1e-3,4e-3",
+        ),
+        options=(
+            _OUT,
+            Option(
+                flag="--set",
+                parameter="sweeps",
+                settings={
+                    "action": "append",
+                    "required": True,
+                    "metavar": "NAME=VALUES",
+                    "help": "a setting and its values, separated by commas, a training each; "
+                    "several settings are changed one at a time",
+                },
+            ),
+            Option(
+                flag="--retrained",
+                parameter="is_retrained",
+                settings={
+                    "action": "store_true",
+                    "help": "also train without the deleted sources, to compare with",
+                },
+            ),
             _JOBS,
         ),
     ),

@@ -4,12 +4,19 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 
-from nulls_dist.benchmark.unlearning import tables
+from nulls_dist.benchmark.unlearning import attack, curves, evaluation, tables
+from nulls_dist.benchmark.unlearning.deletion_curve import counts_of, deletion_order
+from nulls_dist.benchmark.unlearning.efforts import effort_of
 from nulls_dist.benchmark.unlearning.figures import Evidence
+from nulls_dist.benchmark.unlearning.lab import open_lab
 from nulls_dist.benchmark.unlearning.results import TARGETS, compute
+from nulls_dist.benchmark.unlearning.sweep import sweep
+from nulls_dist.benchmark.unlearning.world import read_groups
+from nulls_dist.errors import ConfigError
 
 SIZE = """
 from pathlib import Path
@@ -98,10 +105,11 @@ def test_tables_alone_give_the_figures_again_and_nothing_is_repeated(tiny):
     folder, _, results = tiny
     again = compute(Evidence.read(folder / "bench"))
     assert json.loads(json.dumps(again)) == {name: results[name] for name in again}
-    records = {path: path.stat().st_mtime_ns for path in folder.rglob("steps/*.json")}
+    steps = folder / "bench/seed-0/steps"
+    records = {path: path.stat().st_mtime_ns for path in steps.glob("*.json")}
     assert len(records) == 1 + 5 + 2 + 1 + 7, "world, trainings, deletions, sources, questions"
     run_tiny(folder)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("steps/*.json")} == records
+    assert {path: path.stat().st_mtime_ns for path in steps.glob("*.json")} == records
 
 
 @pytest.mark.timeout(600)
@@ -110,3 +118,103 @@ def test_the_forecast_is_the_planners(tiny):
     deletion = json.loads((folder / "bench/seed-0/steps/delete-excised.json").read_text("utf-8"))
     forecast = results["figures"]["collateral forecast"]["value"]
     assert forecast == pytest.approx(deletion["collateral"]["mean"])
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Start no process per model, and try less hard."""
+    least = effort_of("tiny")
+    budget = replace(least.budget, tries=1, searched_probes=1, max_members=4)
+    least = replace(least, sources=2, dear_sources=1, documents=1, relearning_steps=2, ask_every=1)
+    monkeypatch.setattr(attack, "effort_of", lambda name: replace(least, budget=budget))
+    for module in (attack, curves, evaluation):
+        monkeypatch.setattr(module, "run_alone", lambda step, *arguments: step(*arguments))
+
+
+@pytest.mark.timeout(600)
+def test_attacks_are_pooled_and_those_that_do_not_apply_are_listed(tiny, in_this_process, capsys):
+    out = tiny[0] / "bench"
+    names = "facts in their documents,prefill,steering by overlap,steering by title,relearning"
+    attack.attack(out=out, names=names, num_seeds=None, jobs=1)
+    printed = capsys.readouterr().out
+    found = json.loads((out / "attacks.json").read_text("utf-8"))
+    models = {"suppressed", "excised", "retrained", "dense", "dense retrained"}
+    for name in names.split(",")[:-1]:
+        rows = [row for row in found["headlines"] if row["attack"] == name]
+        assert {row["model"] for row in rows} == models
+        for row in rows:
+            assert (row["value"] is None) == bool(row["not_applicable"])
+            if name.startswith("steering"):
+                assert bool(row["not_applicable"]) == row["model"].startswith("dense")
+    assert "does not apply: the attack needs" in printed
+    curves_of = {(row["access"], row["text"], row["model"]): row for row in found["relearning"]}
+    backbone, own = (
+        curves_of[access, "deleted", "excised"] for access in ("backbone", "own sinks")
+    )
+    assert own["steps"] == backbone["steps"] == [0, 1, 2]
+    assert ("own sinks", "deleted", "down rows zero") in curves_of
+    assert len(found["targets"]) == 2
+    records = {path: path.stat().st_mtime_ns for path in out.rglob("steps/*/*.json")}
+    attack.attack(out=out, names=names, num_seeds=1, jobs=1)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("steps/*/*.json")} == records
+
+
+@pytest.mark.timeout(600)
+def test_a_deletion_in_memory_is_the_one_that_the_command_makes(tiny, in_this_process, capsys):
+    folder, _, results = tiny
+    lab = open_lab(folder / "bench")
+    curves.curves(out=lab.root, num_seeds=None, jobs=1)
+    assert "shared facts" in capsys.readouterr().out
+    found = json.loads((lab.root / "curves.json").read_text("utf-8"))
+    entries = {entry["num_deleted"]: entry for entry in found["deleted_sources"]}
+    assert list(entries) == counts_of(lab.size) == [1, 2, 5, 10, 15]
+    for name in ("collateral found", "collateral forecast", "isolation: excised"):
+        value = results["figures"][name]["value"]
+        assert entries[2]["figures"][name]["value"] == pytest.approx(value)
+    excised, in_memory = (
+        tables.select(
+            tables.read_tables(root, tables.ANSWERS),
+            checkpoint="excised",
+            state="on",
+            kind="unique",
+        )
+        for root in (lab.root, lab.root / "curves/deleted-2")
+    )
+    for group in ("deleted", "kept"):
+        of_both = [tables.select(each, arm="nulls", group=group) for each in (excised, in_memory)]
+        asked, again = (each["nll"].to_pylist() for each in of_both)
+        assert asked == pytest.approx(again, abs=1e-6)
+    wiped = [entry["pool_wiped"] for entry in entries.values()]
+    assert wiped == sorted(set(wiped))
+    off = defaultdict(set)
+    for entry in found["shared_facts"]:
+        if entry["state"] == "off" and entry["num_facts"] == 8:
+            off[entry["multiplicity"]].add(entry["figure"]["value"])
+    assert all(len(values) == 1 for values in off.values()), "excision changes sinks alone"
+
+
+@pytest.mark.timeout(600)
+def test_sources_are_deleted_in_one_order_that_spares_those_that_are_asked(tiny):
+    lab = open_lab(tiny[0] / "bench")
+    order, groups = deletion_order(lab, 0), read_groups(lab, 0)
+    assert tuple(order[: lab.size.deleted]) == groups.deleted
+    assert len(set(order)) == len(order) == lab.size.articles - lab.size.kept_asked
+    assert not set(order) & {*groups.kept, *groups.unseen}
+
+
+@pytest.mark.timeout(600)
+def test_a_sweep_trains_on_the_same_world(tiny, in_this_process, capsys):
+    out = tiny[0] / "bench"
+    sweep(out=out, sweeps=["model.num_active=16"], is_retrained=False, jobs=1)
+    base, changed = json.loads((out / "sweeps.json").read_text("utf-8"))["models"]
+    assert (base["setting"], changed["setting"]) == (None, "model.num_active")
+    assert base["configuration"]["model"]["num_active"] == 8
+    assert changed["configuration"]["model"]["num_active"] == 16
+    assert base["figures"]["isolation off"] is not None
+    assert changed["figures"]["isolation off"] is None  # nothing was trained to compare with
+    losses = [model["figures"]["loss own"] for model in (base, changed)]
+    assert losses[0]["n"] == losses[1]["n"]
+    assert losses[0]["value"] != losses[1]["value"]
+    assert "model.num_active=16" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="num_actve"):
+        sweep(out=out, sweeps=["model.num_actve=16"], is_retrained=False, jobs=1)

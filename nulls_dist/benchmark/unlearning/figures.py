@@ -142,7 +142,7 @@ def _difference(
     """Return the mean difference of a column of two models' answers to the same questions."""
     if not (len(first) and len(second)):
         return {}
-    _check_paired(first, second)
+    check_paired(first, second)
     values = column(first, name).astype(np.float64) - column(second, name)
     found = MetricResult(
         metric=metric,
@@ -154,7 +154,8 @@ def _difference(
     return {f"{metric.name}: {group}": found}
 
 
-def _check_paired(*answers: pa.Table) -> None:
+def check_paired(*answers: pa.Table) -> None:
+    """Assert that rows of several models stand for the same questions, or documents, in order."""
     keys = [
         table.select(["seed", "source_id", *_identity(table)]).combine_chunks() for table in answers
     ]
@@ -174,7 +175,7 @@ def _isolation(evidence: Evidence) -> Figures:
         )
         if not all(map(len, (own, without, never))):
             continue
-        _check_paired(own, without, never)
+        check_paired(own, without, never)
         right = [column(each, "correct").astype(np.float64) for each in (own, without, never)]
         figures[f"isolation: {name}"] = measures.isolation(
             *right,
@@ -255,7 +256,7 @@ def _collateral(evidence: Evidence) -> Figures:
         figures |= mean_of(likelihood.ANSWER_ACCURACY, group, table, "correct")
     if not all(map(len, (before, after, evidence.sources))):
         return figures
-    _check_paired(before, after)
+    check_paired(before, after)
     lost = column(before, "correct").astype(np.float64) - column(after, "correct")
     kept = select(evidence.sources, group=KEPT)
     forecast = measures.look_up(before, select(kept, asked=True), "lost_share")
@@ -284,7 +285,7 @@ def _general(evidence: Evidence) -> Figures:
         for asked in (OWN, DENSE_OFF)
     )
     if len(own) and len(dense):
-        _check_paired(own, dense)
+        check_paired(own, dense)
         excess = column(own, "nll") - column(dense, "nll")
         tokens = column(own, "num_tokens")
         figures[measures.LOSS_DIFFERENCE.name] = MetricResult(

@@ -11,6 +11,9 @@
     DIR/seed-0/logs/STEP.txt          what its commands said
     DIR/answers, documents, sources   Parquet tables, see `tables`
     DIR/results.json                  see `results`
+    DIR/attacks.json                  see `attack_results`
+    DIR/curves, curves.json           tables after deletions of many sizes, see `curve_results`
+    DIR/sweeps, sweeps.json           directories like this one, see `sweep` and `sweep_results`
     DIR/report.html                   what they say, see `page`
 
 A step is done once: its record is written when all else of it is, and a step with a record is not

@@ -17,7 +17,7 @@ STEP: Final = "world"
 DELETED: Final = "deleted"
 KEPT: Final = "kept"
 UNSEEN: Final = "unseen"
-_GROUPS_FILE: Final = "groups.json"
+GROUPS_FILE: Final = "groups.json"
 _REQUEST_FILE: Final = "deleted.txt"
 
 
@@ -48,7 +48,7 @@ def build_world(lab: Lab, seed: int) -> None:
 
 def read_groups(lab: Lab, seed: int) -> Groups:
     """Return the groups of a seed whose world is built."""
-    content = durable.read_json(lab.seed_dir(seed) / _GROUPS_FILE)
+    content = durable.read_json(lab.seed_dir(seed) / GROUPS_FILE)
     return Groups(**{name: tuple(ids) for name, ids in content.items()})
 
 
@@ -70,7 +70,7 @@ def _build(lab: Lab, seed: int) -> dict[str, Any]:
         out = lab.corpus(seed, is_retrained=is_retrained)
         renderings = ("--renderings", size.renderings)
         _build_corpus(lab, seed, out, tokenizer, *renderings, "--exclude", folder / excluded)
-    durable.write_json(folder / _GROUPS_FILE, asdict(groups))
+    durable.write_json(folder / GROUPS_FILE, asdict(groups))
     return {name: len(ids) for name, ids in groups.items()}
 
 
