@@ -19,8 +19,7 @@ from nulls_dist.posthoc.gradient_methods import (
     RetainTerm,
     SimNPO,
 )
-from nulls_dist.posthoc.plan import Plan, StopRule
-from nulls_dist.posthoc.record import Ending
+from nulls_dist.posthoc.plan import Ending, Plan, StopRule
 from nulls_dist.posthoc.reinforced import LogitDifference, TaskVector
 from nulls_dist.posthoc.representation import RMU
 from nulls_dist.posthoc.runner import run

@@ -16,8 +16,7 @@ from nulls_dist.posthoc.contract import Example, Need, Request
 from nulls_dist.posthoc.evaluation import recall_of
 from nulls_dist.posthoc.gradient_methods import NPO, GradientAscent
 from nulls_dist.posthoc.method import Method
-from nulls_dist.posthoc.plan import Plan, StopRule
-from nulls_dist.posthoc.record import Ending
+from nulls_dist.posthoc.plan import Ending, Plan, StopRule
 from nulls_dist.posthoc.reinforced import TaskVector
 from nulls_dist.posthoc.runner import run
 from nulls_dist.posthoc.work import Work
