@@ -237,6 +237,11 @@ class Work:
             self.ledger.backward_tokens[split] += self._with_gradients[split]
             self._with_gradients[split] = 0
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the last evaluation met the stop rule."""
+        return self.ending is Ending.RULE
+
     def forget_momentum(self) -> None:
         """Let the next update be the first of a new optimizer."""
         self.__dict__.pop("_optimizer", None)
