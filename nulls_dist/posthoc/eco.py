@@ -7,7 +7,7 @@ be given, and the search lowers the probability of the answers.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -41,15 +41,15 @@ class ECOPrompts(Method):
 
     name: ClassVar[str] = "ECO prompts"
 
-    classifier: ClassifierRecipe = HashedNgrams()
+    classifier: ClassifierRecipe = field(default_factory=HashedNgrams)
     threshold: float = 0.5
     """A prompt is flagged above this probability."""
     select: Select = all_but_last
     """Tokens to corrupt; where it selects none, all but the last."""
-    corruption: Corruption = Noise()
+    corruption: Corruption = field(default_factory=Noise)
     strength: float = 0.1
     """Where the search starts, or all there is without one."""
-    search: ZerothOrderDescent | None = ZerothOrderDescent()
+    search: ZerothOrderDescent | None = field(default_factory=ZerothOrderDescent)
     scope: Scope = Scope.PROMPT
     embedding: str | None = None
     """Dotted name of the input embeddings; not needed for a model of transformers."""
@@ -71,7 +71,8 @@ class ECOPrompts(Method):
     @property
     def settings(self) -> dict[str, Any]:
         """What repeats the method; of a selector its name."""
-        return super().settings | {
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {
+            "search": None if self.search is None else asdict(self.search),
             "classifier": self.classifier.describe(),
             "corruption": self.corruption.describe(),
             "select": getattr(self.select, "__name__", type(self.select).__name__),
