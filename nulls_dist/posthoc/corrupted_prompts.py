@@ -190,12 +190,13 @@ class CorruptedPrompts(PromptReader):
     def _layer(self) -> nn.Module:
         if self._embedding is not None:
             return layer_of(self.model, self._embedding)
-        if not hasattr(self.model, "get_input_embeddings"):
+        model: Any = self.model
+        if not hasattr(model, "get_input_embeddings"):
             raise ConfigError(
-                f"a {type(self.model).__name__} does not say where its input embeddings are; name "
+                f"a {type(model).__name__} does not say where its input embeddings are; name "
                 "the layer by embedding="
             )
-        layer: nn.Module = self.model.get_input_embeddings()
+        layer: nn.Module = model.get_input_embeddings()
         return layer
 
 

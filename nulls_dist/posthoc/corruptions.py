@@ -94,10 +94,12 @@ class FlipSign(Corruption):
 def _chosen(embeddings: Tensor, count: float, dims: Dims, draws: torch.Generator) -> Tensor:
     """Return which features change, (n, D) bool: `count` of each token, at most all."""
     num_tokens, width = embeddings.shape
-    ranks = {
-        Dims.FIRST: lambda: -torch.arange(width).expand(num_tokens, width),
-        Dims.LARGEST: embeddings.abs,
-        Dims.RANDOM: lambda: torch.rand(num_tokens, width, generator=draws),
-    }[dims]()
+    match dims:
+        case Dims.FIRST:
+            ranks = -torch.arange(width).expand(num_tokens, width)
+        case Dims.LARGEST:
+            ranks = embeddings.abs()
+        case Dims.RANDOM:
+            ranks = torch.rand(num_tokens, width, generator=draws)
     places = ranks.to(embeddings.device).topk(min(round(count), width), dim=1).indices
     return torch.zeros_like(embeddings, dtype=torch.bool).scatter(1, places, True)

@@ -36,6 +36,7 @@ PARTS = {
     "forget_text": Need.FORGET_TEXT,
     "forget_prompts": Need.FORGET_PROMPTS,
     "retain_text": Need.RETAIN_TEXT,
+    "retain_prompts": Need.RETAIN_PROMPTS,
     "source_ids": Need.SOURCE_IDS,
     "reference": Need.REFERENCE_MODEL,
 }
