@@ -105,7 +105,7 @@ class CorruptedPrompts(PromptReader):
         prompt_lengths: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
-        """Return (B, T, V) logits, without gradients for the corruption."""
+        """Return (B, T, V) logits; what is corrupted is said in the module's docstring."""
         num_rows, width = input_ids.shape
         sizes = [width] * num_rows if lengths is None else lengths
         texts = [row[:size] for row, size in zip(input_ids.tolist(), sizes, strict=True)]

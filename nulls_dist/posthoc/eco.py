@@ -98,6 +98,7 @@ class ECOPrompts(Method):
             work.evaluate(answering, answering.strength, Unit.STRENGTH)
         else:
             _search(work, answering, self.search)
+        logger.info("%s corrupts with strength %g", self.name, answering.strength)
         return answering
 
     def _report(self, work: Work, classifier: PromptClassifier) -> None:

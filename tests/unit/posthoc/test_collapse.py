@@ -13,10 +13,11 @@ from nulls_dist.posthoc.collapse import (
     penalised,
     token_recall,
 )
-from nulls_dist.posthoc.contract import Request
+from nulls_dist.posthoc.contract import Example, Request
 from nulls_dist.posthoc.plan import Plan
+from nulls_dist.posthoc.prompts import prompts_of
 from nulls_dist.posthoc.runner import run
-from tests.tiny_llama import REQUEST, RETAIN, forget_nll, trained_llama
+from tests.tiny_llama import FORGET, REQUEST, RETAIN, forget_nll, trained_llama
 
 WORDS = ["her", "name", "is", "Ada", "Byron"]
 UNKNOWN = ["it", "is", "unknown"]
@@ -98,8 +99,11 @@ def test_an_answer_ends_where_it_ends_and_silence_is_best_unless_it_is_too_short
     assert targets_of(Scripted(*said), eos_id=0, min_length=1).batch([(1, 2)]) == [(5, 5)]
 
 
-def test_true_answers_are_not_read():
-    request = Request(forget_prompts=REQUEST.forget_prompts, retain_text=RETAIN)
+@pytest.mark.parametrize("form", ["answers", "documents"])
+def test_the_text_is_forgotten_unread(form):
+    documents = [Example(tokens=example.tokens) for example in FORGET]
+    prompts = {"answers": REQUEST.forget_prompts, "documents": prompts_of(documents, length=2)}
+    request = Request(forget_prompts=prompts[form], retain_text=RETAIN)
     method = PartialModelCollapse(max_new_tokens=3, num_samples=8, temperature=2.0, top_p=1.0)
     model = trained_llama()
     before = forget_nll(Answers(model))["remembered"]
