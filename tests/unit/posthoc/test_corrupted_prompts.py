@@ -123,7 +123,10 @@ def test_weights_and_the_hooks_of_others_stay():
     model = trained_llama()
     layer = model.get_input_embeddings()
     seen = []
-    ours_first = layer.register_forward_hook(lambda *_: seen.append("embedding"))
+    kept = []
+    foreign = layer.register_forward_hook(
+        lambda _, __, said: seen.append("embedding") or kept.append(said)
+    )
     model.register_forward_pre_hook(lambda *_: seen.append("model"))
     hooks = [dict(each._forward_hooks) for each in model.modules()]
     before = weights_of(model)
@@ -133,7 +136,8 @@ def test_weights_and_the_hooks_of_others_stay():
         raise RuntimeError("on purpose")
     assert hooks == [dict(each._forward_hooks) for each in model.modules()]
     assert len(model._forward_pre_hooks) == 1
-    assert ours_first.id in layer._forward_hooks
+    assert foreign.id in layer._forward_hooks
+    assert torch.equal(kept[0], layer.weight[torch.tensor([[MARK, 1, 2]])])
     assert seen == ["model", "embedding"]
     assert equal_weights(before, weights_of(model))
     torch.testing.assert_close(
