@@ -32,8 +32,8 @@ class Scope(StrEnum):
 
     PROMPT = "prompt"
     PROMPT_AND_ANSWER = "prompt+answer"
-    """As published code does where answers are given (verified): likelihoods overstate what was
-    forgotten, since a model that writes reads its own answer unharmed."""
+    """As published code does where answers are given (verified): likelihoods are then not those of
+    a model that writes, which reads its own answer unharmed."""
 
 
 def all_but_last(tokens: Sequence[int]) -> list[bool]:
