@@ -24,6 +24,7 @@ REQUEST = Request(
     forget_text=FORGET,
     forget_prompts=tuple(example.tokens[:PROMPT] for example in FORGET),
     retain_text=RETAIN,
+    retain_prompts=tuple(example.tokens[:PROMPT] for example in RETAIN),
     source_ids=(17,),
 )
 REFUSALS = ((9, 8, 10), (10, 8, 9))

@@ -4,12 +4,11 @@ Source: Scholten et al., "A probabilistic perspective on unlearning and alignmen
 models" (arXiv 2410.03523): greedy answers alone understate what a model still knows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nulls_dist.attacks.questions import Finding, Tokens, mean_by_group, tokenize_probe
 from nulls_dist.attacks.result import AttackResult
@@ -17,7 +16,7 @@ from nulls_dist.data.tokenizer import Tokenizer
 from nulls_dist.errors import ConfigError
 from nulls_dist.eval.facts import Probe
 from nulls_dist.eval.generation import MAX_TEMPERATURE
-from nulls_dist.eval.greedy import continue_texts
+from nulls_dist.eval.greedy import continue_texts, sampled
 from nulls_dist.eval.metrics import elicitation
 from nulls_dist.eval.token_scores import LanguageModel, Passage
 
@@ -65,8 +64,9 @@ def sample_answers(
         for probe, question in zip(probes, questions, strict=True)
         for _ in range(tries)
     ]
+    draws = torch.Generator().manual_seed(seed)
     longest = [max(map(len, (each.right, *each.wrong))) for each in questions for _ in range(tries)]
-    written = continue_texts(model, prompts, longest, _drawn(temperature, seed))
+    written = continue_texts(model, prompts, longest, sampled(temperature, draws))
     samples = [written[begin : begin + tries] for begin in range(0, len(written), tries)]
     asked = list(enumerate(zip(questions, samples, strict=True)))
     right = {place: _share(said, question.right) for place, (question, said) in asked}
@@ -93,14 +93,3 @@ def sample_answers(
 
 def _share(samples: Sequence[Sequence[int]], answer: Tokens) -> float:
     return float(np.mean([tuple(sample[: len(answer)]) == answer for sample in samples]))
-
-
-def _drawn(temperature: float, seed: int) -> Callable[[Tensor], int]:
-    """Return a choice of tokens by their probabilities; the same calls draw the same."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def choose(logits: Tensor) -> int:
-        weights = torch.softmax(logits.float() / temperature, -1)
-        return int(torch.multinomial(weights, 1, generator=generator))
-
-    return choose

@@ -7,10 +7,11 @@ small models and short texts.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nulls_dist.eval.token_scores import LanguageModel, Passage, batches_of, score_passages
+from nulls_dist.eval.token_scores import LanguageModel, Passage, ask, batches_of, score_passages
 
 
 def continue_greedily(
@@ -45,19 +46,49 @@ def continue_texts(
     for step in tqdm(range(max(num_tokens, default=0)), "tokens", disable=None, leave=False):
         unfinished = [place for place, wanted in enumerate(num_tokens) if step < wanted]
         grown = [
-            replace(prompts[place], tokens=[*prompts[place].tokens, *written[place]])
+            replace(
+                prompts[place],
+                tokens=[*prompts[place].tokens, *written[place]],
+                start=len(prompts[place].tokens),
+            )
             for place in unfinished
         ]
         chosen = [
             choose(logits[-1])
             for batch in batches_of(grown)
-            for logits in model.logits(
-                [passage.tokens for passage in batch], [passage.source_id for passage in batch]
+            for logits in ask(
+                model,
+                [passage.tokens for passage in batch],
+                [passage.source_id for passage in batch],
+                [passage.start for passage in batch],
             )
         ]
         for place, token in zip(unfinished, chosen, strict=True):
             written[place].append(token)
     return written
+
+
+def sampled(
+    temperature: float, draws: torch.Generator, *, top_p: float = 1.0
+) -> Callable[[Tensor], int]:
+    """Return a choice of tokens by their probabilities.
+
+    Args:
+        temperature: above 0; logits are divided by it.
+        draws: on the CPU; in the same state the same calls choose the same.
+        top_p: above 0; only the likeliest tokens that together have this probability are drawn
+            (nucleus sampling, arXiv 1904.09751), at least the likeliest.
+    """
+
+    def choose(logits: Tensor) -> int:
+        weights = torch.softmax(logits.float() / temperature, -1)
+        if top_p < 1:
+            ordered, tokens = weights.sort(descending=True)
+            before = ordered.cumsum(-1) - ordered
+            weights = weights.index_fill(-1, tokens[before >= top_p], 0.0)
+        return int(torch.multinomial(weights, 1, generator=draws))
+
+    return choose
 
 
 def continue_prefixes(

@@ -1,4 +1,4 @@
-"""Membership inference on documents: five attacks on one model, and PrivLeak between two."""
+"""Membership inference on documents: six attacks on one model, and PrivLeak between two."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from nulls_dist.data.tokenizer import Tokenizer
 from nulls_dist.eval.metrics import membership
 from nulls_dist.eval.metrics.intervals import Rows, clustered_interval
 from nulls_dist.eval.metrics.result import Interval, Metric, MetricResult
-from nulls_dist.eval.recitation import Document, text_of
+from nulls_dist.eval.recitation import Document, accuracies, text_of
 from nulls_dist.eval.token_scores import TokenScores
 
 AttackScores = Mapping[Metric, npt.NDArray[np.float64]]
@@ -101,6 +101,38 @@ def membership_results(group: str, members: Attacked, others: Attacked) -> list[
         details={"n_others": len(elsewhere)},
     )
     return [*results, rate]
+
+
+def two_sided_results(
+    group: str,
+    members: Sequence[TokenScores],
+    others: Sequence[TokenScores],
+    unseen: Sequence[TokenScores],
+) -> list[MetricResult]:
+    """Tell members by how unusual their memorization is, on either side.
+
+    Args:
+        group: what the members are.
+        members: scores of documents to be forgotten, at least one.
+        others: of documents of the same kind that the model never saw.
+        unseen: of still others like those: what is usual.
+
+    Raises:
+        ConfigError: scikit-learn is not installed.
+    """
+    usual = accuracies(unseen)
+    inside, outside = (
+        membership.two_sided_scores(accuracies(scores), usual) for scores in (members, others)
+    )
+    values = {
+        membership.TWO_SIDED: membership.auc(inside, outside),
+        membership.TWO_SIDED_TRUE_POSITIVES: membership.true_positive_rate(inside, outside),
+    }
+    details = {"n_others": len(others), "n_unseen": len(unseen), "usual": float(np.median(usual))}
+    return [
+        MetricResult(metric=metric, group=group, value=value, n=len(members), details=details)
+        for metric, value in values.items()
+    ]
 
 
 def _interval(metric: Metric, members: Attacked, others: Attacked) -> Interval | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,49 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
+class PromptedModel(Protocol):
+    """A language model that is also told where the prompts end, since it treats them otherwise."""
+
+    def logits_after(
+        self,
+        texts: Sequence[Sequence[int]],
+        source_ids: Sequence[int],
+        prompt_lengths: Sequence[int],
+    ) -> list[Tensor]:
+        """Return next-token logits as `LanguageModel`; what stands behind a prompt is an answer."""
+        ...
+
+
+def ask(
+    model: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    source_ids: Sequence[int],
+    prompt_lengths: Sequence[int],
+) -> list[Tensor]:
+    """Return next-token logits, (tokens, vocab_size) per text, on the CPU.
+
+    Args:
+        model: is told of the prompts if it is a `PromptedModel`.
+        texts: prompts with what follows them.
+        source_ids: whose sinks serve each.
+        prompt_lengths: tokens of each text's prompt.
+    """
+    if isinstance(model, PromptedModel):
+        return model.logits_after(texts, source_ids, prompt_lengths)
+    return model.logits(texts, source_ids)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
     """Tokens of which those from a place on are scored."""
 
     tokens: Sequence[int]
     start: int = 1
-    """Place of the first scored token, at least 1: nothing stands before the very first."""
+    """Place of the first scored token, at least 1: nothing stands before the very first.
+
+    What stands before it is the prompt.
+    """
     source_id: int
     """Whose sinks serve it; NO_SOURCE for the backbone alone."""
 
@@ -95,8 +131,11 @@ def score_passages(
 
 def score_batch(model: LanguageModel, batch: Sequence[Passage]) -> list[TokenScores]:
     """Score passages in one forward pass."""
-    logits = model.logits(
-        [passage.tokens[:-1] for passage in batch], [passage.source_id for passage in batch]
+    logits = ask(
+        model,
+        [passage.tokens[:-1] for passage in batch],
+        [passage.source_id for passage in batch],
+        [passage.start for passage in batch],
     )
     return [_score(*pair) for pair in zip(batch, logits, strict=True)]
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nulls_dist.posthoc.contract import Example, Split
+
+T = TypeVar("T")
 
 IGNORED: Final = -100
 """Label of a token that does not count, as in torch and transformers."""
@@ -56,17 +58,22 @@ def pad(texts: Sequence[Sequence[int]]) -> Tensor:
 
 
 def shuffled(
-    examples: Sequence[Example], batch_size: int, draws: np.random.Generator
-) -> Iterator[Sequence[Example]]:
-    """Yield batches for ever: pass after pass in new orders; the last of a pass may be smaller."""
+    examples: Sequence[T], batch_size: int, draws: np.random.Generator
+) -> Iterator[Sequence[T]]:
+    """Yield batches for ever: pass after pass in new orders."""
     while True:
-        order = draws.permutation(len(examples)).tolist()
-        for begin in range(0, len(order), batch_size):
-            yield [examples[place] for place in order[begin : begin + batch_size]]
+        yield from shuffled_pass(examples, batch_size, draws)
 
 
-def sample(
-    examples: Sequence[Example], count: int, draws: np.random.Generator
-) -> Sequence[Example]:
+def shuffled_pass(
+    examples: Sequence[T], batch_size: int, draws: np.random.Generator
+) -> Iterator[Sequence[T]]:
+    """Yield batches of one pass in a new order; the last may be smaller."""
+    order = draws.permutation(len(examples)).tolist()
+    for begin in range(0, len(order), batch_size):
+        yield [examples[place] for place in order[begin : begin + batch_size]]
+
+
+def sample(examples: Sequence[T], count: int, draws: np.random.Generator) -> Sequence[T]:
     """Draw examples with replacement."""
     return [examples[place] for place in draws.integers(len(examples), size=count).tolist()]

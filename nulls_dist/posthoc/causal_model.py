@@ -3,10 +3,13 @@
 A model is a `torch.nn.Module` that takes `input_ids` (B, T) int64 by name and returns next-token
 logits (B, T, V), or an object whose `logits` they are, as transformers does. It is causal: what
 stands behind a token does not change the token's logits, so padding on the right needs no mask.
+What methods make around a model may treat prompts otherwise than what follows them: a
+`PromptReader` is told where they end.
 """
 
 import difflib
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,8 +22,36 @@ from nulls_dist.posthoc.batches import pad
 from nulls_dist.sources import NO_SOURCE
 
 
-def next_token_logits(model: nn.Module, input_ids: Tensor) -> Tensor:
-    """Return (B, T, V) logits of (B, T) tokens."""
+class PromptReader(nn.Module, ABC):
+    """A model that treats prompts otherwise than what follows them."""
+
+    @abstractmethod
+    def forward(
+        self,
+        input_ids: Tensor,
+        prompt_lengths: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Return (B, T, V) logits.
+
+        Args:
+            input_ids: (B, T), padded on the right.
+            prompt_lengths: tokens of each prompt; None where texts are prompts and nothing else.
+            lengths: tokens of each text without padding; None where nothing is padded.
+        """
+
+
+def next_token_logits(
+    model: nn.Module,
+    input_ids: Tensor,
+    *,
+    prompt_lengths: Sequence[int] | None = None,
+    lengths: Sequence[int] | None = None,
+) -> Tensor:
+    """Return (B, T, V) logits of (B, T) tokens; the lengths are as a `PromptReader` takes them."""
+    if isinstance(model, PromptReader):
+        said: Tensor = model(input_ids, prompt_lengths=prompt_lengths, lengths=lengths)
+        return said
     return _logits_in(model(input_ids=input_ids))
 
 
@@ -134,19 +165,34 @@ def layer_output(layer: nn.Module, run: Callable[[], object]) -> Tensor:
 
 
 class Answers:
-    """A model as the measures of `eval` ask it (`token_scores.LanguageModel`)."""
+    """A model as the measures of `eval` ask it: `LanguageModel` and `PromptedModel`."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
 
     def logits(self, texts: Sequence[Sequence[int]], source_ids: Sequence[int]) -> list[Tensor]:
-        """Return next-token logits, (tokens, V) per text, on the CPU.
+        """Return next-token logits, (tokens, V) per text, on the CPU; texts are prompts.
 
         Raises:
             InputError: a source is named, but the model has no sinks.
         """
+        return self.logits_after(texts, source_ids, [len(text) for text in texts])
+
+    def logits_after(
+        self,
+        texts: Sequence[Sequence[int]],
+        source_ids: Sequence[int],
+        prompt_lengths: Sequence[int],
+    ) -> list[Tensor]:
+        """Return next-token logits of prompts with their answers; errors likewise."""
         if any(source_id != NO_SOURCE for source_id in source_ids):
             raise InputError("this model has no sinks to choose from; ask it without a source")
+        lengths = [len(text) for text in texts]
         with evaluating(self._model):
-            logits = next_token_logits(self._model, pad(texts).to(device_of(self._model))).cpu()
-        return [rows[: len(text)] for rows, text in zip(logits, texts, strict=True)]
+            logits = next_token_logits(
+                self._model,
+                pad(texts).to(device_of(self._model)),
+                prompt_lengths=prompt_lengths,
+                lengths=lengths,
+            ).cpu()
+        return [rows[:length] for rows, length in zip(logits, lengths, strict=True)]

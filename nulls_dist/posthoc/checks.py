@@ -132,7 +132,8 @@ class Examiner:
         input_ids = pad([example.tokens]).to(device_of(self._model))
         before = self.start.logits(self._model, input_ids)
         with evaluating(unlearned):
-            return (next_token_logits(unlearned, input_ids) - before).abs().max()
+            after = next_token_logits(unlearned, input_ids, prompt_lengths=[example.start])
+            return (after - before).abs().max()
 
 
 def _differs(was: Tensor, now: Tensor) -> bool:
@@ -156,7 +157,7 @@ def _vocab_size(model: nn.Module) -> int:
 
 def _check_tokens(request: Request, vocab_size: int) -> None:
     texts = [example.tokens for example in (*request.forget_text, *request.retain_text)]
-    for text in [*texts, *request.forget_prompts]:
+    for text in [*texts, *request.forget_prompts, *request.retain_prompts]:
         strange = [token for token in text if not 0 <= token < vocab_size]
         if strange:
             raise InputError(

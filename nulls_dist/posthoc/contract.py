@@ -15,6 +15,7 @@ class Need(StrEnum):
     FORGET_TEXT = "forget text"
     FORGET_PROMPTS = "forget prompts"
     RETAIN_TEXT = "retain text"
+    RETAIN_PROMPTS = "retain prompts"
     GRADIENTS = "gradients"
     REFERENCE_MODEL = "reference model"
     """The model as it was before."""
@@ -54,8 +55,14 @@ class Request:
     """Prompts alone: methods that need no more never see the answers."""
     retain_text: tuple[Example, ...] = ()
     """Of what is to be kept; no example is to be forgotten."""
+    retain_prompts: tuple[tuple[int, ...], ...] = ()
+    """Prompts whose answers are to be kept, alone."""
     source_ids: tuple[int, ...] = ()
     """Of the sources to forget."""
+
+    def __post_init__(self) -> None:
+        if not all((*self.forget_prompts, *self.retain_prompts)):
+            raise InputError("a prompt has no token; leave it out, or give what is asked")
 
     @property
     def is_empty(self) -> bool:
@@ -68,6 +75,7 @@ class Request:
             Need.FORGET_TEXT: self.forget_text,
             Need.FORGET_PROMPTS: self.forget_prompts,
             Need.RETAIN_TEXT: self.retain_text,
+            Need.RETAIN_PROMPTS: self.retain_prompts,
             Need.SOURCE_IDS: self.source_ids,
         }
         return parts.get(need, ())
@@ -78,6 +86,7 @@ class Request:
             Need.FORGET_TEXT: [[each.start, *each.tokens] for each in self.forget_text],
             Need.FORGET_PROMPTS: self.forget_prompts,
             Need.RETAIN_TEXT: [[each.start, *each.tokens] for each in self.retain_text],
+            Need.RETAIN_PROMPTS: self.retain_prompts,
             Need.SOURCE_IDS: self.source_ids,
         }
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from nulls_dist.errors import ConfigError
-from nulls_dist.eval.metrics.memorization import exact_memorization
+from nulls_dist.eval.recitation import accuracies
 from nulls_dist.eval.token_scores import LanguageModel, Passage, TokenScores, score_passages
 from nulls_dist.posthoc.causal_model import Answers, device_of, own_random_numbers
 from nulls_dist.posthoc.contract import Example, Request
@@ -110,6 +110,12 @@ def mean_nll(model: LanguageModel, examples: tuple[Example, ...]) -> float:
     return -total / sum(len(score.tokens) for score in scores)
 
 
+def memorization(model: LanguageModel, examples: tuple[Example, ...]) -> float:
+    """Return the share of tokens that are the model's first choice, the mean over examples."""
+    shares = accuracies(score_examples(model, examples))
+    return math.fsum(shares) / len(shares)
+
+
 def recall_of(request: Request) -> Evaluate:
     """Return an evaluation that any text allows: memorization of the text to forget, and losses.
 
@@ -121,10 +127,8 @@ def recall_of(request: Request) -> Evaluate:
     """
 
     def evaluate(model: LanguageModel) -> dict[str, float]:
-        recited = score_examples(model, request.forget_text)
-        right = [exact_memorization(score.choices, score.tokens) for score in recited]
         scores = {
-            "forget/accuracy": math.fsum(right) / len(right),
+            "forget/accuracy": memorization(model, request.forget_text),
             "forget/nll": mean_nll(model, request.forget_text),
         }
         if request.retain_text:

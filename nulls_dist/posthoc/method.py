@@ -52,7 +52,6 @@ class IterativeMethod(Method):
 
     def unlearn(self, work: Work) -> nn.Module:
         """Take steps until the plan ends."""
-        batches = work.forget_batches()
-        for _ in work.steps():
-            work.update(self.loss(work, next(batches)))
+        for batch in work.steps(work.forget_batches()):
+            work.update(self.loss(work, batch))
         return work.model

@@ -1,6 +1,7 @@
-"""How long a run goes on: steps, optimizer, and the rule that stops it."""
+"""How long a run goes on: steps, optimizer, the rule that stops it; and why it ended."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from nulls_dist.errors import ConfigError
 
@@ -47,3 +48,14 @@ class Plan:
         for name in ("weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"plan.{name} ({getattr(self, name)}) must not be negative")
+
+
+class Ending(StrEnum):
+    """Why a run ended."""
+
+    NOTHING = "nothing to forget"
+    ALREADY = "the stop rule was met before the first step"
+    RULE = "the stop rule was met"
+    METHOD = "the method found nothing more to do"
+    PLAN = "the plan was carried out"
+    DIVERGED = "the loss was not finite"

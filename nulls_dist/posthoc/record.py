@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -18,21 +17,11 @@ from nulls_dist.posthoc.checks import Sanity
 from nulls_dist.posthoc.evaluation import Evaluation
 from nulls_dist.posthoc.ledger import CostLedger
 from nulls_dist.posthoc.method import Method
-from nulls_dist.posthoc.plan import Plan
+from nulls_dist.posthoc.plan import Ending, Plan
 
 FORMAT_VERSION: Final = 1
 
 _PACKAGES: Final = ("numpy", "torch", "transformers")
-
-
-class Ending(StrEnum):
-    """Why a run ended."""
-
-    NOTHING = "nothing to forget"
-    ALREADY = "the stop rule was met before the first step"
-    RULE = "the stop rule was met"
-    PLAN = "the plan was carried out"
-    DIVERGED = "the loss was not finite"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,17 +39,29 @@ class ReinforcedMethod(Method):
         """Text to forget, gradients and the reference model; no retained text."""
         return frozenset({Need.FORGET_TEXT, Need.GRADIENTS, Need.REFERENCE_MODEL})
 
-    def reinforce(self, work: Work) -> Snapshot:
-        """Fine-tune the model on the text to forget, and give it its former weights back.
+    def check_choice(self, work: Work) -> None:
+        """Refuse several strengths without a rule that chooses among them.
 
         Raises:
-            ConfigError: strengths cannot be chosen among, or fine-tuning changed nothing.
+            ConfigError: there is none.
         """
         if len(self.strengths) > 1 and work.plan.stop is None:
             raise ConfigError(
                 f"nothing chooses among the strengths {self.strengths}; give plan.stop a rule, or "
                 "give one strength"
             )
+
+    def reinforce(self, work: Work, start: Snapshot) -> Snapshot:
+        """Fine-tune the model on the text to forget, and give it its former weights back.
+
+        Args:
+            work: the run.
+            start: of the model as it is.
+
+        Raises:
+            ConfigError: strengths cannot be chosen among, or fine-tuning changed nothing.
+        """
+        self.check_choice(work)
         batches = work.forget_batches()
         try:
             for _ in range(work.plan.max_steps):
@@ -57,9 +69,8 @@ class ReinforcedMethod(Method):
                 work.update(losses.mean_nll(work.logits(batch), batch.labels))
             reinforced = Snapshot(work.model)
         finally:
-            work.reference.restore(work.model)
-        before = work.reference.weights
-        if all(torch.equal(before[name], now) for name, now in reinforced.weights.items()):
+            start.restore(work.model)
+        if all(torch.equal(start.weights[name], now) for name, now in reinforced.weights.items()):
             raise ConfigError(
                 f"{work.plan.max_steps} steps at a learning rate of {work.plan.learning_rate} "
                 "changed no weight, so there is nothing to go against; take more or larger steps"
@@ -77,9 +88,13 @@ class TaskVector(ReinforcedMethod):
 
     def unlearn(self, work: Work) -> nn.Module:
         """Move the weights, further and further."""
-        reinforced = self.reinforce(work)
+        return self.negate(work, work.reference)
+
+    def negate(self, work: Work, start: Snapshot) -> nn.Module:
+        """Subtract the task from the model as it is, of which a snapshot is given."""
+        reinforced = self.reinforce(work, start)
         for strength in self.strengths:
-            _move(work.model, work.reference, reinforced, strength)
+            _move(work.model, start, reinforced, strength)
             if work.evaluate(work.model, strength, Unit.STRENGTH):
                 break
         return work.model
@@ -135,7 +150,9 @@ class LogitDifference(ReinforcedMethod):
 
     def unlearn(self, work: Work) -> nn.Module:
         """Wrap the model, more and more strongly."""
-        answering = AgainstReinforced(work.model, self.reinforce(work), self.strengths[0])
+        answering = AgainstReinforced(
+            work.model, self.reinforce(work, work.reference), self.strengths[0]
+        )
         for strength in self.strengths:
             answering.strength = strength
             if work.evaluate(answering, strength, Unit.STRENGTH):

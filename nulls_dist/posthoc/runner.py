@@ -21,8 +21,8 @@ from nulls_dist.posthoc.contract import Need, Request
 from nulls_dist.posthoc.evaluation import Evaluate, Evaluations, Unit
 from nulls_dist.posthoc.ledger import CostLedger
 from nulls_dist.posthoc.method import Method
-from nulls_dist.posthoc.plan import Plan
-from nulls_dist.posthoc.record import Ending, RunRecord, describe_model
+from nulls_dist.posthoc.plan import Ending, Plan
+from nulls_dist.posthoc.record import RunRecord, describe_model
 from nulls_dist.posthoc.work import DivergedError, Work
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def _carry_out(method: Method, work: Work) -> tuple[Ending, nn.Module]:
             return Ending.DIVERGED, work.model
         finally:
             work.model.zero_grad()
-    return Ending.RULE if work.met else Ending.PLAN, unlearned
+    return work.ending, unlearned
 
 
 def _warn(record: RunRecord) -> None:

@@ -3,18 +3,22 @@
 Whatever a method computes goes through this object, which counts the tokens.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nulls_dist.errors import InputError, RefusedError
+from nulls_dist.eval.greedy import continue_texts
+from nulls_dist.eval.token_scores import Passage, TokenScores
 from nulls_dist.posthoc.batches import Batch, collate, sample, shuffled
 from nulls_dist.posthoc.causal_model import (
+    Answers,
     Snapshot,
     device_of,
     layer_of,
@@ -22,9 +26,12 @@ from nulls_dist.posthoc.causal_model import (
     next_token_logits,
 )
 from nulls_dist.posthoc.contract import Example, Need, Split
-from nulls_dist.posthoc.evaluation import Evaluations, Unit
+from nulls_dist.posthoc.evaluation import Evaluations, Unit, score_examples
 from nulls_dist.posthoc.ledger import CostLedger, Meter
-from nulls_dist.posthoc.plan import Plan
+from nulls_dist.posthoc.plan import Ending, Plan
+from nulls_dist.sources import NO_SOURCE
+
+T = TypeVar("T")
 
 
 class Draws(IntEnum):
@@ -46,8 +53,8 @@ class Work:
     Attributes:
         model: to be changed in place.
         plan: steps, optimizer, seed.
-        ledger: counts; a method that decodes adds its tokens here.
-        met: whether the last evaluation met the stop rule.
+        ledger: counts.
+        ending: why the run would have ended, had it ended now.
     """
 
     def __init__(
@@ -71,7 +78,7 @@ class Work:
         self.plan = plan
         self.ledger = ledger
         self.meter = Meter(ledger, device_of(model))
-        self.met = False
+        self.ending = Ending.PLAN
         self._granted = granted
         self._evaluations = evaluations
         self._device = device_of(model)
@@ -99,6 +106,12 @@ class Work:
         """The text to keep."""
         examples: Sequence[Example] = self._grant(Need.RETAIN_TEXT)
         return examples
+
+    @property
+    def retain_prompts(self) -> Sequence[Sequence[int]]:
+        """Prompts whose answers are to be kept."""
+        prompts: Sequence[Sequence[int]] = self._grant(Need.RETAIN_PROMPTS)
+        return prompts
 
     @property
     def source_ids(self) -> Sequence[int]:
@@ -132,6 +145,11 @@ class Work:
         for examples in shuffled(self.forget_text, self.plan.batch_size, order):
             yield self.collate(examples, Split.FORGET)
 
+    def forget_prompt_batches(self) -> Iterator[Sequence[Sequence[int]]]:
+        """Yield batches of the prompts to forget for ever, pass after pass."""
+        order = self.draws_anew(Draws.FORGET_ORDER)
+        return shuffled(self.forget_prompts, self.plan.batch_size, order)
+
     def retain_batch(self, count: int) -> Batch:
         """Return so many examples of the text to keep, drawn with replacement."""
         return self.collate(sample(self.retain_text, count, self.draws(Draws.RETAIN)), Split.RETAIN)
@@ -150,6 +168,33 @@ class Work:
         with torch.no_grad():
             self._count(batch)
             return self.reference.logits(self.model, batch.input_ids)
+
+    def scores(
+        self, examples: Sequence[Example], split: Split, *, model: nn.Module | None = None
+    ) -> list[TokenScores]:
+        """Score the tokens of examples that count, in evaluation mode and without gradients.
+
+        Args:
+            examples: as the request gave them.
+            split: whose they are.
+            model: what was made of the model so far; by default the model itself.
+        """
+        self.ledger.forward_tokens[split] += sum(len(example.tokens) for example in examples)
+        return score_examples(Answers(model or self.model), tuple(examples))
+
+    def write(
+        self, prompts: Sequence[Sequence[int]], num_tokens: int, choose: Callable[[Tensor], int]
+    ) -> list[list[int]]:
+        """Let the model continue prompts, in evaluation mode; nothing stops it early.
+
+        Args:
+            prompts: of at least one token each.
+            num_tokens: how many are written after each.
+            choose: takes the next token by its logits, (V,).
+        """
+        self.ledger.decoded_tokens += len(prompts) * num_tokens
+        passages = [Passage(tokens=prompt, source_id=NO_SOURCE) for prompt in prompts]
+        return continue_texts(Answers(self.model), passages, [num_tokens] * len(prompts), choose)
 
     def activations(self, batch: Batch, layer: str) -> Tensor:
         """Return what a layer of the model says, (B, T, D).
@@ -192,13 +237,31 @@ class Work:
             self.ledger.backward_tokens[split] += self._with_gradients[split]
             self._with_gradients[split] = 0
 
-    def steps(self) -> Iterator[int]:
-        """Yield 1, 2, ... until the plan's last step or its stop rule, evaluating on the way."""
-        for step in range(1, self.plan.max_steps + 1):
-            yield step
-            due = step % self.plan.evaluate_every == 0 or step == self.plan.max_steps
-            if due and self.evaluate(self.model, step, Unit.STEP):
-                return
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the last evaluation met the stop rule."""
+        return self.ending is Ending.RULE
+
+    def forget_momentum(self) -> None:
+        """Let the next update be the first of a new optimizer."""
+        self.__dict__.pop("_optimizer", None)
+
+    def steps(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield a batch for every step, evaluating on the way and at the end.
+
+        Ends at the plan's last step, when its stop rule is met, or with the last batch.
+        """
+        taken, evaluated = 0, 0
+        for batch in islice(batches, self.plan.max_steps):
+            yield batch
+            taken += 1
+            if taken % self.plan.evaluate_every == 0:
+                evaluated = taken
+                if self.evaluate(self.model, taken, Unit.STEP):
+                    return
+        if evaluated < taken and self.evaluate(self.model, taken, Unit.STEP):
+            return
+        self.ending = Ending.PLAN if taken == self.plan.max_steps else Ending.METHOD
 
     def evaluate(self, model: nn.Module, at: float, unit: Unit) -> bool:
         """Evaluate a model on the way, and say whether the stop rule is met.
@@ -208,8 +271,9 @@ class Work:
             at: how far the run is.
             unit: what `at` counts.
         """
-        self.met = self._evaluations.stops(model, at, unit, self.meter)
-        return self.met
+        met = self._evaluations.stops(model, at, unit, self.meter)
+        self.ending = Ending.RULE if met else Ending.PLAN
+        return met
 
     def _grant(self, need: Need) -> Any:
         if need not in self._granted:

@@ -56,12 +56,21 @@ MIN_K_PLUS: Final = _auc(
     "log p(v) under p",
     "Zhang et al., arXiv 2404.02936",
 )
+TWO_SIDED: Final = _auc(
+    "two-sided memorization",
+    "-|g - median of g on unseen text|, g = memorization accuracy",
+    "in place of MIAU of arXiv 2405.03097, whose rule was not read: it finds over-forgotten texts "
+    "as well",
+)
 TRUE_POSITIVES: Final = Metric(
     name="membership TPR",
     variant=f"loss, at FPR <= {FALSE_POSITIVES:g}",
     formula="largest share of members below a threshold that at most this share of others is below",
     direction=Direction.REMEMBERED,
     source="Carlini et al., arXiv 2112.03570",
+)
+TWO_SIDED_TRUE_POSITIVES: Final = TRUE_POSITIVES.with_variant(
+    f"two-sided memorization, at FPR <= {FALSE_POSITIVES:g}"
 )
 PRIV_LEAK: Final = Metric(
     name="PrivLeak",
@@ -87,6 +96,19 @@ def reference_score(log_probs: npt.ArrayLike, reference: npt.ArrayLike) -> float
 def zlib_score(log_probs: npt.ArrayLike, text: str) -> float:
     """Return nats per token over the bytes that zlib makes of the text, at its default level."""
     return loss_score(log_probs) / len(zlib.compress(text.encode()))
+
+
+def two_sided_scores(accuracies: npt.ArrayLike, unseen: npt.ArrayLike) -> Floats:
+    """Return minus how far texts are from the usual, (n,): known and over-forgotten ones stand out.
+
+    Args:
+        accuracies: (n,) memorization accuracy of texts, members and others alike.
+        unseen: (m,) of further texts that were never seen. With the others themselves in their
+            place the others would be near by construction.
+    """
+    usual = np.median(np.asarray(unseen, dtype=np.float64))
+    apart: Floats = -np.abs(np.asarray(accuracies, dtype=np.float64) - usual)
+    return apart
 
 
 def min_k_score(values: npt.ArrayLike, share: float = LOWEST_SHARE) -> float:

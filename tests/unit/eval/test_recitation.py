@@ -11,8 +11,14 @@ from nulls_dist.data.tokenizer import load_tokenizer
 from nulls_dist.errors import InputError
 from nulls_dist.eval.greedy import continue_greedily, continue_prefixes
 from nulls_dist.eval.inference import load_for_inference
-from nulls_dist.eval.membership_attack import attack, membership_results, priv_leak_result
+from nulls_dist.eval.membership_attack import (
+    attack,
+    membership_results,
+    priv_leak_result,
+    two_sided_results,
+)
 from nulls_dist.eval.metrics import intervals
+from nulls_dist.eval.metrics.membership import TWO_SIDED, TWO_SIDED_TRUE_POSITIVES
 from nulls_dist.eval.recitation import (
     Document,
     continuation_results,
@@ -177,6 +183,19 @@ def test_an_attack_finds_what_the_model_wrote(model, tokenizer, recited, monkeyp
     leak = priv_leak_result("recited", sides["own"], sides["own"])
     assert leak.value == 0 or np.isnan(leak.value)
     assert leak.details["AUC_u"] == leak.details["AUC_r"] > 0.9
+
+
+def test_a_two_sided_attack_finds_what_the_model_wrote(model, recited):
+    scores = [
+        score_documents(model, documents, OWN)
+        for documents in (recited, random_documents(5), random_documents(6))
+    ]
+    auc, rate = two_sided_results("recited", *scores)
+    assert (auc.metric, rate.metric) == (TWO_SIDED, TWO_SIDED_TRUE_POSITIVES)
+    assert auc.value == rate.value == 1
+    assert auc.n == len(recited)
+    assert auc.details["n_unseen"] == auc.details["n_others"]
+    assert auc.details["usual"] < 0.5
 
 
 def test_outliers_stand_out_of_unseen_documents(model, recited):

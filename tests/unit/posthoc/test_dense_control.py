@@ -8,6 +8,7 @@ from nulls_dist.errors import InputError
 from nulls_dist.export.backbone import export_backbone
 from nulls_dist.posthoc.causal_model import next_token_logits
 from nulls_dist.posthoc.dense_control import load_dense_control
+from nulls_dist.posthoc.eco import ECOPrompts
 from nulls_dist.posthoc.gradient_methods import NPO
 from nulls_dist.posthoc.plan import Plan
 from nulls_dist.posthoc.reinforced import LogitDifference
@@ -23,6 +24,10 @@ from tests.tiny_llama import REQUEST
         (NPO(), NPO()),
         (RMU(layer="gpt.decoder.layers.0"), RMU(layer="model.layers.0")),
         (LogitDifference(strengths=(2.0,)), LogitDifference(strengths=(2.0,))),
+        (
+            ECOPrompts(embedding="gpt.embedding.word_embeddings", search=None, strength=3.0),
+            ECOPrompts(search=None, strength=3.0),
+        ),
     ],
     ids=lambda method: method.name,
 )

@@ -26,6 +26,15 @@ def test_uniform_guesses_of_three_tokens_cost_three_times_log_of_the_vocabulary(
     assert value(losses.ascent(logits, labels)) == -math.log(4)
 
 
+def test_selective_ascent_weighs_every_text_alike():
+    sure = torch.tensor([0.0, math.log(2), 0.0, 0.0])  # 2/5 for token 1, otherwise 1/5
+    logits = torch.stack([torch.zeros(4, 4), sure.expand(4, 4)])
+    labels = torch.tensor([[IGNORED, 1, 2, 3], [IGNORED, 1, IGNORED, IGNORED]])
+    expected = -(math.log(4) + math.log(5 / 2)) / 2
+    assert value(losses.ascent_per_text(logits, labels)) == expected
+    assert value(losses.ascent(logits, labels)) == -(3 * math.log(4) + math.log(5 / 2)) / 4
+
+
 def test_likelihoods_are_those_of_transformers():
     model = trained_llama()
     examples = [*FORGET, Example(tokens=(1, 2, 3), start=1), *RETAIN]

@@ -7,7 +7,9 @@ import torch
 
 from nulls_dist.errors import ConfigError, InputError, RefusedError
 from nulls_dist.posthoc.causal_model import Answers, next_token_logits
+from nulls_dist.posthoc.collapse import PartialModelCollapse
 from nulls_dist.posthoc.contract import Need, Request, Split
+from nulls_dist.posthoc.eco import ECOPrompts
 from nulls_dist.posthoc.evaluation import mean_nll
 from nulls_dist.posthoc.gradient_methods import (
     NPO,
@@ -19,14 +21,16 @@ from nulls_dist.posthoc.gradient_methods import (
     RetainTerm,
     SimNPO,
 )
-from nulls_dist.posthoc.plan import Plan, StopRule
-from nulls_dist.posthoc.record import Ending
+from nulls_dist.posthoc.plan import Ending, Plan, StopRule
+from nulls_dist.posthoc.prompt_classifier import HashedNgrams
 from nulls_dist.posthoc.reinforced import LogitDifference, TaskVector
 from nulls_dist.posthoc.representation import RMU
 from nulls_dist.posthoc.runner import run
+from nulls_dist.posthoc.selective import SelectiveGradientAscent, TaskArithmeticUnlearning
 from tests.tiny_llama import (
     FORGET,
     LENGTH,
+    PROMPT,
     REFUSALS,
     REQUEST,
     RETAIN,
@@ -36,6 +40,7 @@ from tests.tiny_llama import (
     weights_of,
 )
 
+NUM_FEATURES, NUM_SAMPLES = 64, 4
 METHODS = [
     GradientAscent(),
     GradientDifference(),
@@ -47,6 +52,12 @@ METHODS = [
     RMU(layer="model.layers.0"),
     TaskVector(strengths=(1.0,)),
     LogitDifference(strengths=(32.0,)),
+    SelectiveGradientAscent(threshold=0.0),
+    TaskArithmeticUnlearning(threshold=0.0, strengths=(1.0,)),
+    ECOPrompts(classifier=HashedNgrams(num_features=NUM_FEATURES)),
+    PartialModelCollapse(
+        max_new_tokens=LENGTH - PROMPT, num_samples=NUM_SAMPLES, temperature=2.0, top_p=1.0
+    ),
 ]
 PLAN = Plan(max_steps=2, batch_size=2, learning_rate=1e-3)
 
@@ -122,7 +133,7 @@ def test_what_was_learned_is_forgotten_and_said_so(method):
     outcome = run(model, method, REQUEST, Plan(max_steps=10, learning_rate=3e-3))
     assert mean_nll(Answers(outcome.model), FORGET) > before + 0.05
     assert outcome.record.sanity.changed
-    assert outcome.record.ending is Ending.PLAN
+    assert outcome.record.ending in {Ending.PLAN, Ending.METHOD}
     assert outcome.model.training is False
 
 
@@ -136,18 +147,19 @@ def test_undeclared_data_raises(method, need):
         run(trained_llama(), careless(method, need), REQUEST, PLAN)
 
 
+PARTS = {
+    need: need.name.lower()
+    for need in (Need.FORGET_TEXT, Need.FORGET_PROMPTS, Need.RETAIN_TEXT, Need.RETAIN_PROMPTS)
+}
+
+
 @pytest.mark.parametrize(
     ("method", "need"),
-    [
-        (method, need)
-        for method in METHODS
-        for need in sorted(method.needs & {Need.FORGET_TEXT, Need.RETAIN_TEXT})
-    ],
+    [(method, need) for method in METHODS for need in sorted(method.needs & PARTS.keys())],
     ids=lambda part: getattr(part, "name", part),
 )
 def test_a_request_without_what_a_method_needs_is_refused(method, need):
-    parts = {"forget_text": FORGET, "retain_text": RETAIN, "forget_prompts": ((1, 2),)}
-    del parts[need.name.lower()]
+    parts = {PARTS[part]: getattr(REQUEST, PARTS[part]) for part in PARTS.keys() - {need}}
     model = trained_llama()
     before = weights_of(model)
     with pytest.raises(InputError, match=f"{method.name} needs {need.value}"):
@@ -168,14 +180,26 @@ COSTS = {
     "RMU": (1, 1, 2, 1),
     "task vector": (1, 1, 0, 0),
     "logit difference": (1, 1, 0, 0),
+    # A pass, here of two steps, begins by measuring all texts
+    "selective gradient ascent": (2, 1, 0, 0),
+    "task arithmetic for unlearning": (3, 2, 0, 0),
+    # All texts are asked on either side of the strength
+    "ECO prompts": (4, 0, 0, 0),
+    "partial model collapse": (1, 1, 1, 1),
+}
+DECODED = {
+    # The greedy answer and the samples of each prompt
+    "partial model collapse": len(FORGET) * (1 + NUM_SAMPLES) * (LENGTH - PROMPT),
+}
+EXTRA_PARAMETERS = {
+    "logit difference": sum(parameter.numel() for parameter in trained_llama().parameters()),
+    "ECO prompts": NUM_FEATURES + 1,
 }
 
 
 @every_method
 def test_costs_are_those_of_the_formula(method):
-    model = trained_llama()
-    size = sum(parameter.numel() for parameter in model.parameters())
-    cost = run(model, method, REQUEST, PLAN).record.cost
+    cost = run(trained_llama(), method, REQUEST, PLAN).record.cost
     batch_tokens = PLAN.batch_size * LENGTH
     counted = [
         counts[split] / (PLAN.max_steps * batch_tokens)
@@ -183,10 +207,10 @@ def test_costs_are_those_of_the_formula(method):
         for counts in (cost.forward_tokens, cost.backward_tokens)
     ]
     assert tuple(counted) == COSTS[method.name]
-    assert cost.decoded_tokens == 0
+    assert cost.decoded_tokens == DECODED.get(method.name, 0)
     assert cost.seconds > 0
     assert cost.peak_memory_bytes > 0
-    assert cost.extra_parameters == (size if method.name == "logit difference" else 0)
+    assert cost.extra_parameters == EXTRA_PARAMETERS.get(method.name, 0)
 
 
 @pytest.mark.parametrize("retain", [*RetainTerm, "nll", "kl", "none"])

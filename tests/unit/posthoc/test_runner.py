@@ -16,8 +16,7 @@ from nulls_dist.posthoc.contract import Example, Need, Request
 from nulls_dist.posthoc.evaluation import recall_of
 from nulls_dist.posthoc.gradient_methods import NPO, GradientAscent
 from nulls_dist.posthoc.method import Method
-from nulls_dist.posthoc.plan import Plan, StopRule
-from nulls_dist.posthoc.record import Ending
+from nulls_dist.posthoc.plan import Ending, Plan, StopRule
 from nulls_dist.posthoc.reinforced import TaskVector
 from nulls_dist.posthoc.runner import run
 from nulls_dist.posthoc.work import Work
@@ -37,6 +36,7 @@ PARTS = {
     "forget_text": Need.FORGET_TEXT,
     "forget_prompts": Need.FORGET_PROMPTS,
     "retain_text": Need.RETAIN_TEXT,
+    "retain_prompts": Need.RETAIN_PROMPTS,
     "source_ids": Need.SOURCE_IDS,
     "reference": Need.REFERENCE_MODEL,
 }

@@ -16,6 +16,7 @@ from nulls_dist.eval.metrics.membership import (
     priv_leak,
     reference_score,
     true_positive_rate,
+    two_sided_scores,
     zlib_score,
 )
 
@@ -96,3 +97,15 @@ def test_true_positive_rate_rises_with_the_false_alarms_allowed(members, others,
     assert 0 <= true_positive_rate(members, others, rate) <= 1
     assert true_positive_rate(members, others, 1) == 1
     assert true_positive_rate(members, others, 0) <= true_positive_rate(members, others, rate)
+
+
+def test_two_sided_scores_find_known_and_over_forgotten_texts():
+    unseen = [0.2, 0.3, 0.4]
+    assert two_sided_scores([0.3, 1.0, 0.0], unseen) == pytest.approx([0, -0.7, -0.3])
+    known, erased, usual = [0.9, 1.0], [0.0, 0.0], [0.2, 0.35, 0.4]
+    one_sided = auc([-each for each in erased], [-each for each in usual])
+    assert one_sided == 0  # they look as unseen as can be
+    for members in (known, erased):
+        scores = [two_sided_scores(each, unseen) for each in (members, usual)]
+        assert auc(*scores) == 1
+        assert true_positive_rate(*scores) == 1
