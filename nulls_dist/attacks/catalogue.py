@@ -277,4 +277,4 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         run=_covers,
     ),
 )
-"""In the order of what the attacker must have: text, weights, the router."""
+"""First those that ask the model as it is, then those that change its weights or its sinks."""

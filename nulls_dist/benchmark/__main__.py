@@ -68,8 +68,8 @@ _COMMANDS: Final = (
                 settings={
                     "choices": tuple(SIZES),
                     "required": True,
-                    "help": "small: minutes, for tests; standard: an hour with 3 seeds on two "
-                    "cores; large: for a GPU, never run so far",
+                    "help": "small: minutes, for tests; standard: meant for an hour with 3 seeds "
+                    "on two cores; large: for a GPU, never run so far",
                 },
             ),
             Option(

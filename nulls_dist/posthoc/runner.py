@@ -74,7 +74,10 @@ def run(
     else:
         granted = _grant(method, request, examiner.start)
         work = Work(model, plan, granted, evaluations, ledger)
-        ending, unlearned = _carry_out(method, work)
+        try:
+            ending, unlearned = _carry_out(method, work)
+        finally:
+            model.train(was_training)
     unlearned.train(was_training)
     ledger.extra_parameters = count_parameters(unlearned) - num_parameters
     record = RunRecord(

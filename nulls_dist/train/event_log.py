@@ -6,6 +6,7 @@ Rank 0 writes the project's own log there, and the checkpoints that were publish
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ class EventLog(Hook):
         """Open the log for a life of a run."""
         path = run_dir / LOG_DIR / EVENTS_FILE
         path.parent.mkdir(exist_ok=True)
+        _end_last_line(path)
         self._handler = logging.FileHandler(path, encoding="utf-8")
         self._handler.setFormatter(_EventLine(life))
         _LOGGER.addHandler(self._handler)
@@ -46,6 +48,16 @@ class EventLog(Hook):
         """Leave the log as it is."""
         _LOGGER.removeHandler(self._handler)
         self._handler.close()
+
+
+def _end_last_line(path: Path) -> None:
+    """End a line that a killed process tore, so that the next event has one of its own."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
 
 
 class _EventLine(logging.Formatter):

@@ -122,10 +122,10 @@ def inspect_run(run_dir: Path, *, stale_after_s: float) -> Inspection:
         IntegrityError: its ledger or its configuration is damaged.
     """
     lives = read_lives(run_dir)
-    if not lives:
+    if not lives or not (run_dir / RUN_FILE).is_file():  # written in this order
         raise InputError(
-            f"{run_dir}: there is no {LIVES_FILE}: it is no run directory, or no life of the run "
-            "has begun; name a run directory"
+            f"{run_dir}: there is no {LIVES_FILE} or no {RUN_FILE}: it is no run directory, or no "
+            "life of the run has begun; name a run directory"
         )
     now = time.time()
     config = read_json(run_dir / RUN_FILE)["config"]

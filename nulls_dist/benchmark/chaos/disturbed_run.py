@@ -96,11 +96,14 @@ class DisturbedRun:
         waiting = deque(faults)
         for number in count():
             topology = self._topologies[number % len(self._topologies)]
+            life_number = len(read_lives(self._run_dir)) + 1
             life = self._start(topology)
-            fault = self._disturb(life, topology, waiting)
+            fault = self._disturb(life, life_number, topology, waiting)
             if fault is None:
                 self._end(life)
                 break
+        for fault in waiting:
+            self._break(fault, "the run was at its end before")
         self._result.seconds = time.monotonic() - began
         return self._result
 
@@ -118,9 +121,10 @@ class DisturbedRun:
         logs = self._run_dir.with_name(f"{self._run_dir.name}-logs")
         return self._crew.start(arguments, num_ranks=topology.processes, logs=logs)
 
-    def _disturb(self, life: Job, topology: Combination, waiting: deque[Fault]) -> Fault | None:
+    def _disturb(
+        self, life: Job, number: int, topology: Combination, waiting: deque[Fault]
+    ) -> Fault | None:
         """Let faults strike until one ends the life; return it, None if none did."""
-        number = len(read_lives(self._run_dir)) + 1
         while waiting:
             fault = waiting[0]
             starts = fault.kind == "kill at start"

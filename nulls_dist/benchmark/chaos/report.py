@@ -10,6 +10,7 @@ from nulls_dist.benchmark.chaos.disturbed_run import Disturbance, DisturbedRun
 from nulls_dist.benchmark.chaos.faults import plan_faults
 from nulls_dist.benchmark.topologies import Combination, build_topology_corpus
 from nulls_dist.checkpoint.lives import read_lives
+from nulls_dist.errors import NullsError
 
 _EP2: Final = Combination(name="EP2", processes=2)
 _ONE: Final = Combination(name="1")
@@ -101,6 +102,17 @@ def _codes_after_kills(happened: Disturbance) -> list[list[int | None]]:
 
 def _is_orderly(run: dict[str, Any]) -> bool:
     return run["same_ledger"] and not run["broken_promises"] and not run["leftovers"]
+
+
+def check_chaos(result: dict[str, Any]) -> None:
+    """Refuse a result in which a run did not end as promised.
+
+    Raises:
+        NullsError: one did not.
+    """
+    broken = [name for name in ("one_topology", "many_topologies") if not result[name]["kept"]]
+    if broken:
+        raise NullsError(f"not as promised: {', '.join(broken)}; its lines say what happened")
 
 
 def format_chaos(result: dict[str, Any]) -> str:

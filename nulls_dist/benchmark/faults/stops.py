@@ -82,6 +82,7 @@ def _interrupt(
         if not job.wait_until(partial(_has_taken, run_dir, step)):
             job.wait()
             fault.record([f"ended before step {step}: {job.said()[-500:]}"], place="start")
+            shutil.rmtree(run_dir, ignore_errors=True)
             continue
         problems = interrupt(job, run_dir, draws)
         if (run_dir / OUTCOME_FILE).exists() and newest_step(run_dir) == _STEPS:

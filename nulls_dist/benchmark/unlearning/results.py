@@ -68,10 +68,7 @@ def compute(evidence: Evidence) -> dict[str, Any]:
             name: {
                 **result.to_dict(),
                 "per_seed": {
-                    str(seed): {
-                        part: found[name].to_dict()[part]
-                        for part in ("value", "interval", "details")
-                    }
+                    str(seed): {part: found[name].to_dict()[part] for part in _PER_SEED}
                     for seed, found in per_seed.items()
                     if name in found
                 },

@@ -74,8 +74,8 @@ def steps_to_relearn(
     if at == 0:
         return 0.0
     before, after = curve.values[at - 1], curve.values[at]
-    share = (level - before) / (after - before)
-    return float(curve.steps[at - 1] + share * (curve.steps[at] - curve.steps[at - 1]))
+    within = (level - before) / (after - before)
+    return float(curve.steps[at - 1] + within * (curve.steps[at] - curve.steps[at - 1]))
 
 
 def relearning_area(curve: MemoryCurve, *, floor: float, target: float) -> float:

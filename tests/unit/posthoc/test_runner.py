@@ -79,9 +79,11 @@ def test_a_declared_part_is_given_as_it_is(part):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_nothing_undeclared_is_within_reach(part):
+    model = trained_llama().train()
     reader = Reader(do=lambda work: getattr(work, part))
     with pytest.raises(RefusedError, match=f"it declared nothing: add Need.{PARTS[part].name}"):
-        run(trained_llama(), reader, REQUEST, Plan(max_steps=1))
+        run(model, reader, REQUEST, Plan(max_steps=1))
+    assert model.training, "as it was before"
 
 
 def test_the_steps_of_a_method_without_gradients_have_none():

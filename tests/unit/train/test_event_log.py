@@ -48,6 +48,16 @@ def test_the_error_that_ends_a_life_is_its_last_event_and_later_lives_append(tmp
     ]
 
 
+def test_a_torn_line_takes_no_other_with_it(tmp_path):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "events.jsonl").write_text('{"time": "20')
+    with event_log(tmp_path, 2, rank=0):
+        LOGGER.warning("whole")
+    torn, whole = (tmp_path / "log" / "events.jsonl").read_text().splitlines()
+    assert torn == '{"time": "20'
+    assert json.loads(whole)["message"] == "whole"
+
+
 def test_other_ranks_write_nothing(tmp_path):
     with event_log(tmp_path, 1, rank=1) as hooks:
         LOGGER.warning("unheard")

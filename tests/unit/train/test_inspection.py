@@ -207,6 +207,12 @@ def test_a_directory_without_a_run_is_refused(tmp_path):
         inspect(tmp_path)
 
 
+def test_a_run_whose_first_life_has_just_begun_is_no_damage(run_dir):
+    (run_dir / "run.json").unlink()
+    with pytest.raises(InputError, match=r"no run\.json: .*no life of the run has begun"):
+        inspect(run_dir)
+
+
 def test_the_tool_says_all_of_it_and_its_exit_code_tells_whether_there_is_a_run(
     run_dir, tmp_path, capsys
 ):
