@@ -24,7 +24,9 @@ from nulls_dist.rows import Rows
 
 MAX_LINE_BYTES: Final = 1 << 16
 MAX_FILE_BYTES: Final = 1 << 28
-"""Some ten million lines; everything that is made of them stays below Arrow's 2 GiB of strings."""
+"""What is made of its lines stays below Arrow's 2 GiB of strings."""
+MAX_LINES: Final = 1 << 24
+"""More than twice Wikipedia's articles; bounds memory, which grows with the lines, too."""
 
 _PREFIX: Final = re.compile(r"(id|title|url|key):(.*)", re.DOTALL)
 _SPELLED_ID: Final = re.compile(r"id:([0-9]{1,20})")
@@ -134,9 +136,11 @@ def read_requests(path: Path) -> Requests:
     if (size := path.stat().st_size) > MAX_FILE_BYTES:
         raise InputError(f"{path} has {size} bytes, more than {MAX_FILE_BYTES}; cut it in several")
     content = path.read_bytes()
+    if (num_lines := content.count(b"\n")) > MAX_LINES:
+        raise InputError(f"{path} has {num_lines} lines, more than {MAX_LINES}; cut it in several")
     borders = _find_borders(content)
     if not _is_sound(content, borders):
-        for line, (begin, end) in enumerate(pairwise(borders.tolist()), 1):
+        for line, (begin, end) in enumerate(pairwise(borders), 1):
             _check_line(content[begin:end], path, line)
     if content.startswith(codecs.BOM_UTF8):
         borders[0] = len(codecs.BOM_UTF8)
@@ -166,7 +170,8 @@ def _find_borders(content: bytes) -> npt.NDArray[np.int32]:
     """Return where each line begins, and where the last one ends."""
     ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n")) + 1
     rest = [len(content)] if content and not content.endswith(b"\n") else []
-    return np.concatenate([[0], ends, rest]).astype(np.int32)
+    parts = [np.array(part, dtype=np.int32) for part in ([0], ends, rest)]
+    return np.concatenate(parts)
 
 
 def _is_sound(content: bytes, borders: npt.NDArray[np.int32]) -> bool:

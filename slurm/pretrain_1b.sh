@@ -152,7 +152,7 @@ watch_heartbeat() { # rank 0 touches it after every step
   if [[ ! $hung ]]; then
     say "no step for $age s: the ranks write their stacks and are killed"
     printf '{"time": "%s", "life": null, "level": "error", "event": "hang", "message": "no step for %s s; see %s"}\n' \
-      "$(date -u +%FT%T+00:00)" "$age" "log/$life" >>"$run_dir/log/events.jsonl"
+      "$(date -u +%FT%T+00:00)" "$age" "log/$life" >>"$run_dir/log/events.jsonl" || true # a full disk may be why it hangs
     hung=yes
     kill -USR2 "$step" || true
   else

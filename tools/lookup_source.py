@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
 def _spell(place: "SourcePlace") -> str:
     """Return the name, what is known of it, a line each, and its near-duplicates, a line each."""
     facts = {name: value for name, value in asdict(place).items() if value not in ("", None)}
-    name, near = facts.pop("name"), facts.pop("near_duplicates", None)
+    name, near = facts.pop("name", ""), facts.pop("near_duplicates", None)
     if near is not None:
         facts["near_duplicates"] = len(near)
     width = max(map(len, facts))

@@ -18,7 +18,7 @@ from nulls_dist.checkpoint.format import MANIFEST_FILE, RUN_FILE
 from nulls_dist.checkpoint.lives import LIVES_FILE, Life, read_lives
 from nulls_dist.checkpoint.store import list_checkpoints, step_of_checkpoint
 from nulls_dist.durable import read_json
-from nulls_dist.errors import InputError
+from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.train.run_files import (
     BAD_STEPS_FILE,
     EVENTS_FILE,
@@ -128,22 +128,31 @@ def inspect_run(run_dir: Path, *, stale_after_s: float) -> Inspection:
             "life of the run has begun; name a run directory"
         )
     now = time.time()
-    config = read_json(run_dir / RUN_FILE)["config"]
+    preset, steps = _read_plan(run_dir / RUN_FILE)
     sign = _last_sign_of_life(run_dir, lives[-1])
     status, reason = _status(run_dir, lives[-1], idle_s=now - sign, stale_after_s=stale_after_s)
     summaries = [_summarize(life, "killed") for life in lives[:-1]]
     summaries.append(_summarize(lives[-1], "killed" if status == "crashed" else status))
     return Inspection(
         run_dir=str(run_dir),
-        preset=config["preset"],
+        preset=preset,
         status=status,
         reason=reason,
         heartbeat_age_s=_age_s(run_dir / HEARTBEAT_FILE, now),
-        progress=_progress(run_dir, lives[-1], config["train"]["steps"], status, sign),
+        progress=_progress(run_dir, lives[-1], steps, status, sign),
         checkpoint=_newest_checkpoint(run_dir, now),
         faults=_count_faults(run_dir, summaries),
         lives=summaries,
     )
+
+
+def _read_plan(path: Path) -> tuple[str, int]:
+    """Return the preset and the number of steps of a run."""
+    try:
+        config = read_json(path)["config"]
+        return config["preset"], config["train"]["steps"]
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{path}: no configuration of a run: {error!r}") from error
 
 
 def _status(

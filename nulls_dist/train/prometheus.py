@@ -4,6 +4,7 @@ The file is in the text format 0.0.4, which the textfile collector of node_expor
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
+import logging
 import math
 import re
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from nulls_dist.train.hooks import Hook, StepEvent
+
+logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "nulls_"
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
@@ -22,7 +25,8 @@ class PrometheusFile(Hook):
     """Replaces the file after every step.
 
     A metric keeps its value until there is another one. The file is not flushed to the device:
-    after a power cut it may be an older one, like what a scraper has seen before.
+    after a power cut it may be an older one, like what a scraper has seen before. What cannot be
+    written is reported once and stops nothing.
     """
 
     def __init__(self, path: Path, *, run: str, life: int) -> None:
@@ -36,14 +40,23 @@ class PrometheusFile(Hook):
         self._path = path
         self._labels = {"run": run}
         self._values: dict[str, float] = {"life": life}
+        self._is_writable = True
 
     def after_step(self, event: StepEvent) -> None:
         """Write what is known."""
         known = {name: value for name, value in event.metrics.items() if value is not None}
         self._values |= known | {"last_step_timestamp_seconds": time.time()}
+        content = exposition(self._values, self._labels).encode(errors="replace")
         temporary = self._path.with_name(f".{self._path.name}.tmp")
-        temporary.write_text(exposition(self._values, self._labels), encoding="utf-8")
-        temporary.replace(self._path)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(self._path)
+        except OSError as error:  # such as a full disk, which a save may outlive
+            if self._is_writable:
+                logger.warning("%s is out of date from now on: %s", self._path, error)
+            self._is_writable = False
+        else:
+            self._is_writable = True
 
 
 def exposition(values: Mapping[str, float], labels: Mapping[str, str]) -> str:

@@ -36,7 +36,8 @@ class RequestWatch(Hook):
     """Looks for requests before every step; answers each file once.
 
     A file disappears when a checkpoint is complete that was begun after the file was noticed. If
-    that save fails, the next checkpoint answers the request.
+    that save fails, the next checkpoint answers the request. What cannot be removed, such as a
+    directory of that name, asks once.
     """
 
     def __init__(self, signals: StopRequest, run_dir: Path | None) -> None:
@@ -76,6 +77,10 @@ class RequestWatch(Hook):
         if self._run_dir is None:
             return
         for name in self._being_answered:
-            (self._run_dir / name).unlink(missing_ok=True)
-        self._noticed -= self._being_answered
+            try:
+                (self._run_dir / name).unlink(missing_ok=True)
+            except OSError as error:  # this rank must not fail where the others go on
+                logger.warning("%s is answered, but stays: %s; remove it", name, error.strerror)
+            else:
+                self._noticed.discard(name)
         self._being_answered = set()

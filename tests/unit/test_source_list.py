@@ -10,6 +10,7 @@ from nulls_dist.errors import InputError
 from nulls_dist.source_list import (
     MAX_FILE_BYTES,
     MAX_LINE_BYTES,
+    MAX_LINES,
     Means,
     parse_request,
     read_requests,
@@ -86,6 +87,12 @@ def test_a_file_too_large_is_refused_before_it_is_read(tmp_path):
     with (tmp_path / "sources.txt").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)  # sparse
     with pytest.raises(InputError, match=f"{MAX_FILE_BYTES + 1} bytes, more than {MAX_FILE_BYTES}"):
+        read_requests(tmp_path / "sources.txt")
+
+
+def test_too_many_lines_are_refused_before_anything_is_made_of_them(tmp_path):
+    (tmp_path / "sources.txt").write_bytes(b"\n" * (MAX_LINES + 1))
+    with pytest.raises(InputError, match=f"{MAX_LINES + 1} lines, more than {MAX_LINES}"):
         read_requests(tmp_path / "sources.txt")
 
 

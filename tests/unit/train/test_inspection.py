@@ -10,7 +10,7 @@ import pytest
 from nulls_dist.checkpoint.lives import LifeEnd, LifeStart, append_life
 from nulls_dist.checkpoint.store import step_directory
 from nulls_dist.cli import run_command
-from nulls_dist.errors import InputError
+from nulls_dist.errors import InputError, IntegrityError
 from nulls_dist.train.inspection import inspect_run, last_metrics
 from nulls_dist.train.run_lock import locked
 from tools import inspect_run as tool
@@ -210,6 +210,13 @@ def test_a_directory_without_a_run_is_refused(tmp_path):
 def test_a_run_whose_first_life_has_just_begun_is_no_damage(run_dir):
     (run_dir / "run.json").unlink()
     with pytest.raises(InputError, match=r"no run\.json: .*no life of the run has begun"):
+        inspect(run_dir)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"config": {"preset": "nulls_tiny"}}'])
+def test_a_configuration_without_what_is_needed_is_damage(run_dir, content):
+    (run_dir / "run.json").write_text(content)
+    with pytest.raises(IntegrityError, match=r"run\.json: no configuration of a run"):
         inspect(run_dir)
 
 

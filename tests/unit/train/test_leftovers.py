@@ -16,7 +16,9 @@ def test_unfinished_checkpoints_and_temporary_files_go_and_all_else_stays(tmp_pa
     (tmp_path / "log").mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / "checkpoints" / ".linked.partial").symlink_to(elsewhere)
+    (tmp_path / "checkpoints" / ".step-00000007.partial").symlink_to(elsewhere)
+    (tmp_path / "checkpoints" / ".step-00000005-stripped.partial").mkdir()
+    (tmp_path / ".folder.tmp").mkdir()
     stays = [".lock", "lives.jsonl", "STOP", "notes.tmp", "log/bad_steps.jsonl", ".mine"]
     goes = [".lives.jsonl.0123.tmp", ".metrics.prom.tmp", "log/.x.0123.tmp"]
     for name in stays + goes:
@@ -24,11 +26,13 @@ def test_unfinished_checkpoints_and_temporary_files_go_and_all_else_stays(tmp_pa
     with caplog.at_level(logging.INFO, logger="nulls_dist"):
         drop_leftovers(tmp_path)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        ".linked.partial",
+        ".step-00000005-stripped.partial",
+        ".step-00000007.partial",
         "step-00000005",
     ]
     assert (whole / "manifest.json").exists()
     assert elsewhere.exists()
+    assert (tmp_path / ".folder.tmp").exists()
     assert all((tmp_path / name).exists() for name in stays)
     assert not any((tmp_path / name).exists() for name in goes)
     assert ".step-00000006.partial" in caplog.text

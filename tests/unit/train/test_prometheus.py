@@ -75,3 +75,14 @@ def test_a_loss_that_is_not_a_number_is_told(tmp_path):
     path = tmp_path / "metrics.prom"
     PrometheusFile(path, run="run", life=1).after_step(event(1, **{"train/grad_norm": math.inf}))
     assert parse(path.read_text())[1]["nulls_train_grad_norm"] == math.inf
+
+
+def test_what_cannot_be_written_is_said_once_and_stops_nothing(tmp_path, caplog):
+    file = PrometheusFile(tmp_path / "absent" / "metrics.prom", run="r", life=1)
+    file.after_step(event(1))
+    file.after_step(event(2))
+    assert len(caplog.records) == 1
+    assert "is out of date from now on" in caplog.text
+    (tmp_path / "absent").mkdir()
+    file.after_step(event(3))
+    assert (tmp_path / "absent" / "metrics.prom").exists()

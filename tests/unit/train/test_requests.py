@@ -61,6 +61,18 @@ def test_a_save_that_fails_is_not_tried_at_every_step_and_the_next_one_answers(w
     assert not (tmp_path / "SAVE").exists()
 
 
+def test_what_cannot_be_removed_asks_once_and_ends_no_rank(watch, tmp_path, caplog):
+    (tmp_path / "SAVE").mkdir()
+    assert watch.look().save
+    save(watch, 5, tmp_path)
+    assert "SAVE is answered, but stays: Is a directory; remove it" in caplog.text
+    assert not watch.look().save
+    (tmp_path / "SAVE").rmdir()
+    watch.look()
+    (tmp_path / "SAVE").touch()
+    assert watch.look().save
+
+
 def test_a_request_that_is_taken_back_can_be_made_again(watch, tmp_path):
     (tmp_path / "SAVE").touch()
     watch.look()

@@ -321,6 +321,7 @@ def test_lookup_tool_tells_place_and_state(checkpoint, request_file, tmp_path, c
     captured = capsys.readouterr()
     assert "  source_key  k-3" in captured.out
     assert "nobody" in captured.err
+    assert run_command(lookup_source.main, [str(out), ""]) == 4
 
 
 def test_lookup_tool_reads_a_corpus_too(checkpoint, tmp_path, capsys):
