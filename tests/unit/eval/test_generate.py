@@ -113,7 +113,7 @@ def test_whose_sinks_served_is_said_beside_the_text(checkpoint, capsys, caplog):
         (["--state", "on"], 2, "'on' needs one to be named"),
         (["--state", "off", "--source", "Alabama"], 2, "'off' uses none"),
         (["--temperature", "-1", "--state", "off"], 2, "temperature"),
-        (["--encoder", "some/model"], 2, "pip install 'nulls-dist\[embeddings\]'"),
+        (["--encoder", "some/model"], 2, "pip install 'nulls-dist[embeddings]'"),
     ],
 )
 def test_bad_requests_say_what_to_do(checkpoint, capsys, monkeypatch, words, code, message):
