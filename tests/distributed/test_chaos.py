@@ -12,7 +12,7 @@ from nulls_dist.benchmark.topologies import Combination
 from nulls_dist.checkpoint.lives import read_lives
 from nulls_dist.train.inspection import inspect_run
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(300)]
 
 STEPS = 40
 FAULTS = [

@@ -18,6 +18,8 @@ from nulls_dist.benchmark.unlearning.sweep import sweep
 from nulls_dist.benchmark.unlearning.world import read_groups
 from nulls_dist.errors import ConfigError
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 SIZE = """
 from pathlib import Path
 from nulls_dist.benchmark.unlearning.run import run_size
@@ -52,7 +54,6 @@ def tiny(tmp_path_factory):
     return folder, *run_tiny(folder)
 
 
-@pytest.mark.timeout(600)
 def test_every_model_is_asked_in_every_state_about_every_group(tiny):
     folder, done, results = tiny
     answers = tables.read_tables(folder / "bench", tables.ANSWERS)
@@ -80,7 +81,6 @@ def test_every_model_is_asked_in_every_state_about_every_group(tiny):
     assert results["configuration"]["dense_total"]["model"]["num_backbone"] == 64 + 2 * 256
 
 
-@pytest.mark.timeout(600)
 def test_states_that_are_the_same_computation_give_the_same_answers(tiny):
     """Excised sinks add nothing, and a suppression leaves the weights as they were."""
     folder, _, _ = tiny
@@ -100,7 +100,6 @@ def test_states_that_are_the_same_computation_give_the_same_answers(tiny):
     assert own != pytest.approx(off, abs=1e-3)
 
 
-@pytest.mark.timeout(600)
 def test_tables_alone_give_the_figures_again_and_nothing_is_repeated(tiny):
     folder, _, results = tiny
     again = compute(Evidence.read(folder / "bench"))
@@ -112,7 +111,6 @@ def test_tables_alone_give_the_figures_again_and_nothing_is_repeated(tiny):
     assert {path: path.stat().st_mtime_ns for path in steps.glob("*.json")} == records
 
 
-@pytest.mark.timeout(600)
 def test_the_forecast_is_the_planners(tiny):
     folder, _, results = tiny
     deletion = json.loads((folder / "bench/seed-0/steps/delete-excised.json").read_text("utf-8"))
@@ -131,7 +129,6 @@ def in_this_process(monkeypatch):
         monkeypatch.setattr(module, "run_alone", lambda step, *arguments: step(*arguments))
 
 
-@pytest.mark.timeout(600)
 def test_attacks_are_pooled_and_those_that_do_not_apply_are_listed(tiny, in_this_process, capsys):
     out = tiny[0] / "bench"
     names = "facts in their documents,prefill,steering by overlap,steering by title,relearning"
@@ -159,7 +156,6 @@ def test_attacks_are_pooled_and_those_that_do_not_apply_are_listed(tiny, in_this
     assert {path: path.stat().st_mtime_ns for path in out.rglob("steps/*/*.json")} == records
 
 
-@pytest.mark.timeout(600)
 def test_a_deletion_in_memory_is_the_one_that_the_command_makes(tiny, in_this_process, capsys):
     folder, _, results = tiny
     lab = open_lab(folder / "bench")
@@ -193,7 +189,6 @@ def test_a_deletion_in_memory_is_the_one_that_the_command_makes(tiny, in_this_pr
     assert all(len(values) == 1 for values in off.values()), "excision changes sinks alone"
 
 
-@pytest.mark.timeout(600)
 def test_sources_are_deleted_in_one_order_that_spares_those_that_are_asked(tiny):
     lab = open_lab(tiny[0] / "bench")
     order, groups = deletion_order(lab, 0), read_groups(lab, 0)
@@ -202,7 +197,6 @@ def test_sources_are_deleted_in_one_order_that_spares_those_that_are_asked(tiny)
     assert not set(order) & {*groups.kept, *groups.unseen}
 
 
-@pytest.mark.timeout(600)
 def test_a_sweep_trains_on_the_same_world(tiny, in_this_process, capsys):
     out = tiny[0] / "bench"
     sweep(out=out, sweeps=["model.num_active=16"], is_retrained=False, jobs=1)
