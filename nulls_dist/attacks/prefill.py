@@ -12,9 +12,8 @@ from nulls_dist.attacks.questions import (
     mean_by_group,
     tokenize_probe,
 )
-from nulls_dist.attacks.result import AttackResult
+from nulls_dist.attacks.result import AttackResult, NotApplicableError
 from nulls_dist.data.tokenizer import Tokenizer
-from nulls_dist.errors import InputError
 from nulls_dist.eval.facts import Probe
 from nulls_dist.eval.metrics import elicitation
 from nulls_dist.eval.token_scores import LanguageModel, Passage, score_passages
@@ -42,7 +41,7 @@ def complete_answers(
         given: tokens of an answer that the model is given.
 
     Raises:
-        InputError: no answer is long enough.
+        NotApplicableError: no answer is long enough.
         RefusedError: a donor was deleted.
     """
     questions = [tokenize_probe(tokenizer, probe) for probe in probes]
@@ -53,7 +52,7 @@ def complete_answers(
         if len(answer) >= given + 2
     ]
     if not cases:
-        raise InputError(
+        raise NotApplicableError(
             f"prefill of {given} tokens needs answers of at least {given + 2}, full stop included, "
             "but there is none; leave this attack out"
         )

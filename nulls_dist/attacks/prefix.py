@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nulls_dist.attacks.questions import Question, tokenize_probe
-from nulls_dist.attacks.result import AttackResult
+from nulls_dist.attacks.result import AttackResult, NotApplicableError
 from nulls_dist.data.tokenizer import Tokenizer
-from nulls_dist.errors import InputError
 from nulls_dist.eval.fact_likelihood import FactAnswer, fact_results
 from nulls_dist.eval.facts import Probe
 from nulls_dist.eval.recitation import (
@@ -45,7 +44,7 @@ def continue_documents(
 
     Raises:
         ConfigError: rouge-score is not installed.
-        InputError: a document is no longer than the prefix.
+        NotApplicableError: a document is no longer than the prefix.
         RefusedError: a donor was deleted.
     """
     group = "documents"
@@ -78,7 +77,7 @@ def recall_in_documents(
         donor_of: whose sinks serve each source.
 
     Raises:
-        InputError: no document states a fact.
+        NotApplicableError: no document states a fact.
         RefusedError: a donor was deleted.
     """
     found = []
@@ -88,7 +87,7 @@ def recall_in_documents(
         if before is not None:
             found.append((probe, question, before))
     if not found:
-        raise InputError(
+        raise NotApplicableError(
             f"none of {len(probes)} facts stands in one of {len(documents)} documents; cut the "
             "documents later, or leave this attack out"
         )

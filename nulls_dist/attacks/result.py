@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nulls_dist.errors import InputError
 from nulls_dist.eval.metrics.result import MetricResult
+
+
+class NotApplicableError(InputError):
+    """An attack has nothing to work on in these probes and documents: that is a finding, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 
 from nulls_dist.attacks.catalogue import ATTACKS, Attack, AttackInputs
+from nulls_dist.attacks.result import NotApplicableError
 from nulls_dist.benchmark.own_process import run_alone
 from nulls_dist.benchmark.unlearning.attack_results import format_attacks, write_attacks
 from nulls_dist.benchmark.unlearning.attacked import (
@@ -102,7 +103,7 @@ def _make(
         return found | {"not_applicable": f"the attack needs {lacking}"}
     try:
         results = each.run(chosen, effort.budget)
-    except InputError as error:
+    except NotApplicableError as error:
         return found | {"not_applicable": str(error)}
     return found | {"results": [result.to_dict() for result in results]}
 

@@ -23,18 +23,10 @@ from nulls_dist.eval.fact_likelihood import FactAnswer, weigh_answers
 from nulls_dist.eval.facts import Probe, read_probes
 from nulls_dist.eval.inference import InferenceModel, load_for_inference
 from nulls_dist.eval.membership_attack import attack
-from nulls_dist.eval.metrics import membership
 from nulls_dist.eval.recitation import Document, accuracies, score_documents
 from nulls_dist.eval.states import donors
 from nulls_dist.eval.token_scores import LanguageModel
 
-_ATTACKS: Final = {
-    "loss": membership.LOSS,
-    "zlib": membership.ZLIB,
-    "min_k": membership.MIN_K,
-    "min_k_plus": membership.MIN_K_PLUS,
-}
-"""Column -> attack that scores documents."""
 _MIN_TOKENS: Final = 2
 
 
@@ -167,7 +159,8 @@ class Questions:
                 "nll": -scores[place].log_likelihood,
                 "accuracy": right[place],
                 **{
-                    name: float(attacked.scores[metric][place]) for name, metric in _ATTACKS.items()
+                    name: float(attacked.scores[metric][place])
+                    for name, metric in tables.MEMBERSHIP_SCORES.items()
                 },
             }
 

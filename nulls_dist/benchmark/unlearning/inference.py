@@ -12,40 +12,33 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from nulls_dist.benchmark.unlearning.conditions import Condition
 from nulls_dist.benchmark.unlearning.figures import (
+    DELETIONS,
     DENSE_OFF,
-    EXCISED_OWN,
-    NEAREST,
-    OFF,
     OWN,
-    RETRAINED_NEAREST,
-    RETRAINED_OFF,
     Asked,
     Evidence,
     Figures,
 )
-from nulls_dist.benchmark.unlearning.sizes import DENSE_RETRAINED
-from nulls_dist.benchmark.unlearning.tables import Floats, column
+from nulls_dist.benchmark.unlearning.lab import TRAINED
+from nulls_dist.benchmark.unlearning.sizes import DENSE_RETRAINED, RETRAINED
+from nulls_dist.benchmark.unlearning.tables import MEMBERSHIP_SCORES, Floats, column
 from nulls_dist.benchmark.unlearning.world import DELETED, UNSEEN
 from nulls_dist.eval.metrics import membership
 from nulls_dist.eval.metrics.intervals import CONFIDENCE, NUM_RESAMPLES
 from nulls_dist.eval.metrics.result import Interval, Metric, MetricResult
 
-_DENSE_RETRAINED: Final = Asked(arm=DENSE_RETRAINED.name, checkpoint="trained", state="off")
+_RETRAINED_OWN: Final = Asked(arm=RETRAINED.name, checkpoint=TRAINED, state=Condition.ON.value)
+_DENSE_RETRAINED: Final = Asked(
+    arm=DENSE_RETRAINED.name, checkpoint=TRAINED, state=Condition.OFF.value
+)
 _ATTACKED: Final = {
-    "own sinks": (OWN, Asked(arm="nulls_retrained", checkpoint="trained", state="on")),
-    "off": (OFF, RETRAINED_OFF),
-    "excised": (EXCISED_OWN, RETRAINED_OFF),
-    "nearest": (NEAREST, RETRAINED_NEAREST),
+    "own sinks": (OWN, _RETRAINED_OWN),
+    **DELETIONS,
     "dense": (DENSE_OFF, _DENSE_RETRAINED),
 }
 """Model -> it, and the retrained one that it is compared with and that is the reference model."""
-_COLUMNS: Final = {
-    "loss": membership.LOSS,
-    "zlib": membership.ZLIB,
-    "min_k": membership.MIN_K,
-    "min_k_plus": membership.MIN_K_PLUS,
-}
 _MIN_SOURCES: Final = 2
 _SEED: Final = 0
 
@@ -63,7 +56,7 @@ def measure_membership(evidence: Evidence) -> Figures:
         for label, tables in ((name, samples), (f"{name}, retrained", reference)):
             found = {
                 metric: _rate(metric, label, tables, [column(each, key) for each in tables])
-                for key, metric in _COLUMNS.items()
+                for key, metric in MEMBERSHIP_SCORES.items()
             }
             figures |= {f"{metric.label}: {label}": each for metric, each in found.items()}
             figures |= _true_positives(label, tables)

@@ -40,12 +40,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nulls_dist.durable import replaced_file
+from nulls_dist.eval.metrics import membership
 
 Floats = npt.NDArray[np.float64]
 
 ANSWERS: Final = "answers"
 DOCUMENTS: Final = "documents"
 SOURCES: Final = "sources"
+
+MEMBERSHIP_SCORES: Final = {
+    "loss": membership.LOSS,
+    "zlib": membership.ZLIB,
+    "min_k": membership.MIN_K,
+    "min_k_plus": membership.MIN_K_PLUS,
+}
+"""Column of documents -> the attack whose score it is."""
 
 _MODEL: Final = (
     ("seed", pa.int32()),
