@@ -34,9 +34,10 @@ from nulls_dist.checkpoint.store import write_tensors
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.data.format import SOURCES_SCHEMA, TokenizerRecord
 from nulls_dist.durable import record_file, sha256_file, write_json
-from nulls_dist.routing.router import NUM_BUCKETS, RouterSpec, buckets_of
+from nulls_dist.routing.router import NUM_BUCKETS, buckets_of
 from nulls_dist.self_checksum import with_checksum
 from nulls_dist.sources import source_id_of
+from nulls_dist.train.run import router_spec
 
 CORPUS = "testwiki"
 ROUTER_SEED = 7
@@ -152,14 +153,7 @@ def write_manifest(
     manifest = CheckpointManifest(
         step=step,
         model=asdict(model),
-        router=RouterSpec(
-            seed=ROUTER_SEED,
-            num_layers=model.num_layers,
-            num_experts=model.num_experts,
-            num_sinks=model.num_sinks,
-            num_active=model.num_active,
-            per_layer=model.per_layer,
-        ),
+        router=router_spec(model, ROUTER_SEED),
         bucket_table=(np.arange(NUM_BUCKETS) % model.num_experts).astype(np.uint16),
         private_sources=tuple(sorted(private_sources)),
         corpus={"corpus": CORPUS, "router_seed": ROUTER_SEED},

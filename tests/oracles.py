@@ -17,7 +17,7 @@ from nulls_dist.segments import SegmentLayout
 
 
 def sink_masks(router: Router, layout: SegmentLayout, dropped: np.ndarray | None = None) -> Tensor:
-    """Return the 0/1 mask of every layer over all experts' sinks: (L, T, P) float32."""
+    """Return the 0/1 mask of every layer with sinks over all experts' sinks: (L, T, P) float32."""
     spec = router.spec
     masks = torch.zeros(spec.num_layers, layout.num_tokens, spec.num_experts * spec.num_sinks)
     begin = 0
@@ -78,9 +78,9 @@ def reference_losses(
         down = parameters[prefix + "mlp.backbone.linear_fc2.weight"].T
         everyone = torch.ones(len(tokens), len(gate))
         x = x + dense_and_mask(normed, gate, up, down, everyone)
-        if config.num_sinks:
+        if config.num_sinks and layer >= config.first_sink_layer:
             sinks = [parameters[f"{prefix}mlp.sinks.{part}"] for part in ("gate", "up", "down")]
-            x = x + dense_and_mask(normed, *sinks, masks[layer])
+            x = x + dense_and_mask(normed, *sinks, masks[layer - config.first_sink_layer])
     x = _rms_norm(x, parameters["decoder.final_layernorm.weight"], config.norm_eps)
     output = "embedding.word_embeddings" if config.tied_embeddings else "output_layer"
     return functional.cross_entropy(x @ parameters[f"{output}.weight"].T, targets, reduction="none")

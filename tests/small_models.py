@@ -17,8 +17,9 @@ from nulls_dist.parallel.accelerator import select_accelerator
 from nulls_dist.parallel.groups import model_parallel, process_group
 from nulls_dist.parallel.topology import Topology
 from nulls_dist.routing.plan import SinkPlan, build_plan
-from nulls_dist.routing.router import NUM_BUCKETS, Router, RouterSpec
+from nulls_dist.routing.router import NUM_BUCKETS, Router
 from nulls_dist.segments import SegmentLayout
+from nulls_dist.train.run import router_spec
 
 CPU = torch.device("cpu")
 
@@ -49,16 +50,8 @@ def one_process(config: ModelConfig) -> Iterator[Topology]:
 
 def random_router(config: ModelConfig, seed: int = 0) -> Router:
     """A router whose buckets lie on random experts."""
-    spec = RouterSpec(
-        seed=seed,
-        num_layers=config.num_layers,
-        num_experts=config.num_experts,
-        num_sinks=config.num_sinks,
-        num_active=config.num_active,
-        per_layer=config.per_layer,
-    )
     table = np.random.default_rng(seed).integers(0, config.num_experts, NUM_BUCKETS)
-    return Router(spec, table.astype(np.uint16))
+    return Router(router_spec(config, seed), table.astype(np.uint16))
 
 
 def layout_of(lengths: Sequence[int], sources: Sequence[int]) -> SegmentLayout:

@@ -54,12 +54,12 @@ def wipe_sinks(model: InferenceModel, checkpoint: Checkpoint, wipe: Wipe) -> Non
     check_has_sinks(checkpoint)
     wiped = sinks_of(model.router, np.array(sorted(wipe.source_ids), dtype=np.uint64))
     weights = model.weights()
-    for layer, sinks in enumerate(wiped.reshape(model.config.num_layers, -1)):
+    for layer, sinks in enumerate(wiped.reshape(len(wiped), -1)):
         rows = torch.from_numpy(np.flatnonzero(sinks))
         for part in SINK_PARTS:
             if wipe.form is WipeForm.DOWN_ZERO and part != "down":
                 continue
-            target = weights[sink_tensor(layer, part)]
+            target = weights[sink_tensor(model.config.sink_layers[layer], part)]
             target[rows.to(target.device)] = _wiped(model, checkpoint, wipe, layer, part, rows).to(
                 target
             )
@@ -77,5 +77,5 @@ def _wiped(
         part=part,
         rows=rows,
         seed=excision_seed(checkpoint.manifest.step),
-        dtype=stored.dtype(sink_tensor(layer, part)),
+        dtype=stored.dtype(sink_tensor(model.config.sink_layers[layer], part)),
     )

@@ -111,13 +111,14 @@ class DenseMaskMLP(nn.Module):
         gate, up = mlp.backbone.linear_fc1.weight.detach().chunk(2)
         down = mlp.backbone.linear_fc2.weight.detach().T
         self.num_backbone = len(gate)
+        self.first_sink_layer = mlp.first_sink_layer
         self.gate = nn.Parameter(torch.cat((gate, mlp.sinks.gate.detach())))
         self.up = nn.Parameter(torch.cat((up, mlp.sinks.up.detach())))
         self.down = nn.Parameter(torch.cat((down, mlp.sinks.down.detach())))
 
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run on (T, 1, D) tokens; Megatron expects (output, bias)."""
-        mask_TP = self._mask(rows, layer, len(hidden))
+        mask_TP = self._mask(rows, layer - self.first_sink_layer, len(hidden))
         output = dense_and_mask(hidden.squeeze(1), self.gate, self.up, self.down, mask_TP)
         return output.unsqueeze(1), None
 
@@ -138,8 +139,9 @@ def build_dense_and_mask(run: Run, device: torch.device, dtype: torch.dtype) -> 
     config, topology = run.config, run.groups.topology
     model = build_model(config.model, topology, device)
     initialize(model, config.model, topology, config.seed)
-    for layer in model.decoder.layers:
-        layer.mlp = DenseMaskMLP(layer.mlp)
+    for layer in config.model.sink_layers:
+        decoder_layer = model.decoder.layers[layer]
+        decoder_layer.mlp = DenseMaskMLP(decoder_layer.mlp)
     return Peer(run, model.to(dtype), _megatron_loss, device)
 
 

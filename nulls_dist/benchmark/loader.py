@@ -17,7 +17,8 @@ from nulls_dist.data.corpus import Corpus
 from nulls_dist.routing.buckets import balance_buckets
 from nulls_dist.routing.dropout import draw_dropped
 from nulls_dist.routing.plan import build_plan
-from nulls_dist.routing.router import Router, RouterSpec
+from nulls_dist.routing.router import Router
+from nulls_dist.train.run import router_spec
 
 TARGET_TOKENS_PER_S: Final = 5e6
 _BYTES_PER_TOKEN: Final = 2
@@ -72,15 +73,7 @@ def _variants(config: RunConfig, corpus: Corpus) -> tuple[dict[str, Make], int]:
     rows_per_step = size * model.num_experts
     experts = range(model.num_experts)
     table = balance_buckets(corpus.tokens_per_bucket(), model.num_experts)
-    spec = RouterSpec(
-        seed=corpus.manifest.router_seed,
-        num_layers=model.num_layers,
-        num_experts=model.num_experts,
-        num_sinks=model.num_sinks,
-        num_active=model.num_active,
-        per_layer=model.per_layer,
-    )
-    router = Router(spec, table)
+    router = Router(router_spec(model, corpus.manifest.router_seed), table)
     stream = GlobalBatches(
         corpus,
         router.experts_of(corpus.source_ids),

@@ -19,6 +19,7 @@ from nulls_dist.benchmark.contestants import (
 )
 from nulls_dist.benchmark.stopwatch import Stopwatch
 from nulls_dist.config.deepspeed import DEFAULT_FILE_CONTENT
+from nulls_dist.config.presets import Control, control_of
 from nulls_dist.config.schema import ModelConfig, RunConfig
 from nulls_dist.data.corpus import Corpus
 from nulls_dist.model.counts import count_model
@@ -142,8 +143,9 @@ def run_rounds(
 def _builders(run: Run, device: torch.device) -> dict[str, Callable[[], Contestant]]:
     model = run.config.model
     dtype = torch.bfloat16 if run.config.train.dtype == "bf16" else torch.float32
-    total = model.num_backbone + model.num_experts * model.num_sinks
-    active = model.num_backbone + model.num_active
+
+    def width(kind: Control) -> int:
+        return control_of(run.config, kind).model.num_backbone
 
     def build_ours() -> Ours:
         built = build_model(model, run.groups.topology, device)
@@ -153,8 +155,8 @@ def _builders(run: Run, device: torch.device) -> dict[str, Callable[[], Contesta
     return {
         OURS: build_ours,
         DENSE: lambda: build_dense_and_mask(run, device, dtype),
-        TOTAL: lambda: build_llama(run, total, device, dtype),
-        ACTIVE: lambda: build_llama(run, active, device, dtype),
+        TOTAL: lambda: build_llama(run, width("total"), device, dtype),
+        ACTIVE: lambda: build_llama(run, width("active"), device, dtype),
     }
 
 

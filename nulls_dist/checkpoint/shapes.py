@@ -29,14 +29,18 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
         model = model_from_dict(checkpoint.manifest.model)
     except ConfigError as error:
         raise IntegrityError(f"{place}: {error}") from error
-    for name in ("num_layers", "num_experts", "num_sinks", "num_active", "per_layer"):
-        wanted, routed = getattr(model, name), getattr(checkpoint.manifest.router, name)
+    router = checkpoint.manifest.router
+    if len(model.sink_layers) != router.num_layers:
+        raise IntegrityError(
+            f"{place}: {len(model.sink_layers)} layers have sinks in model but {router.num_layers} "
+            "in router"
+        )
+    for name in ("num_experts", "num_sinks", "num_active", "per_layer"):
+        wanted, routed = getattr(model, name), getattr(router, name)
         if wanted != routed:
             raise IntegrityError(f"{place}: {name} is {wanted} in model but {routed} in router")
-    if model.router != checkpoint.manifest.router.kind:
-        raise IntegrityError(
-            f"{place}: router is {model.router} in model but {checkpoint.manifest.router.kind}"
-        )
+    if model.router != router.kind:
+        raise IntegrityError(f"{place}: router is {model.router} in model but {router.kind}")
     return model
 
 
@@ -84,7 +88,7 @@ def sink_shapes(model: ModelConfig) -> Shapes:
     """Return the shapes of one expert's sink parameters."""
     return {
         sink_tensor(layer, part): (model.num_sinks, model.hidden_size)
-        for layer in range(model.num_layers)
+        for layer in model.sink_layers
         for part in SINK_PARTS
     }
 

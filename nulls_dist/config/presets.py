@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from math import ceil
 from typing import Final, Literal, get_args
 
 from nulls_dist.config.schema import (
@@ -226,15 +227,18 @@ def control_of(config: RunConfig, kind: Control) -> RunConfig:
     Args:
         config: a run with sinks.
         kind: "active" makes the MLPs as wide as what serves one token (backbone and active sinks),
-            "total" as wide as all of it (backbone and every expert's sinks).
+            "total" as wide as all of it (backbone and every expert's sinks). Where some layers have
+            no sinks, what the others have is dealt to all, rounded up.
     """
     model = config.model
-    num_sinks = model.num_active if kind == "active" else model.num_experts * model.num_sinks
+    per_layer = model.num_active if kind == "active" else model.num_experts * model.num_sinks
+    num_sinks = ceil(per_layer * len(model.sink_layers) / model.num_layers)
     dense = replace(
         model,
         num_backbone=model.num_backbone + num_sinks,
         num_sinks=0,
         num_active=0,
+        first_sink_layer=0,
         sink_dropout=0.0,
     )
     name = f"{config.preset}_{kind}_control"

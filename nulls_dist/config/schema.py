@@ -53,10 +53,12 @@ class ModelConfig:
     """Sink neurons per source and layer; 0 where num_sinks is."""
     context_length: int
     """Tokens per row."""
+    first_sink_layer: int = 0
+    """The first layer with sinks, from 0; the layers below it are backbone alone."""
     vocab_size: int = VOCAB_OF_CORPUS
     """Rows of the embedding; VOCAB_OF_CORPUS takes the tokenizer's."""
     per_layer: bool = True
-    """Whether a source has other sinks in every layer."""
+    """Whether a source has other sinks in every layer that has sinks."""
     sink_dropout: float = 0.3
     """Probability that a document trains on the backbone alone at a step."""
     tied_embeddings: bool = True
@@ -103,9 +105,14 @@ class ModelConfig:
             _check(getattr(self, name) > 0, f"model.{name} ({getattr(self, name)}) must be above 0")
 
     def _check_sinks(self) -> None:
-        for name in ("num_sinks", "num_active"):
+        for name in ("num_sinks", "num_active", "first_sink_layer"):
             value = getattr(self, name)
             _check(value >= 0, f"model.{name} ({value}) must not be negative")
+        _check(
+            self.first_sink_layer < self.num_layers,
+            f"model.first_sink_layer ({self.first_sink_layer}) must be below model.num_layers "
+            f"({self.num_layers}): layers are counted from 0",
+        )
         _check(
             (self.num_sinks > 0) == (self.num_active > 0),
             f"model.num_sinks ({self.num_sinks}) and model.num_active ({self.num_active}) must "
@@ -115,11 +122,12 @@ class ModelConfig:
             0 <= self.sink_dropout < 1,
             f"model.sink_dropout ({self.sink_dropout}) must be in [0, 1)",
         )
-        _check(
-            self.has_sinks or self.sink_dropout == 0,
-            f"model.sink_dropout ({self.sink_dropout}) must be 0 in a model without sinks "
-            "(model.num_sinks is 0)",
-        )
+        for name in ("sink_dropout", "first_sink_layer"):
+            _check(
+                self.has_sinks or getattr(self, name) == 0,
+                f"model.{name} ({getattr(self, name)}) must be 0 in a model without sinks "
+                "(model.num_sinks is 0)",
+            )
         if self.has_sinks and self.router == "stratified":
             _check(
                 self.num_sinks % self.num_active == 0,
@@ -131,6 +139,11 @@ class ModelConfig:
     def has_sinks(self) -> bool:
         """Whether there is a sink pool; without one the model is an ordinary transformer."""
         return self.num_sinks > 0
+
+    @property
+    def sink_layers(self) -> range:
+        """Layers that the router serves: those with a pool, if there are sinks."""
+        return range(self.first_sink_layer, self.num_layers)
 
     @property
     def sink_experts(self) -> range:

@@ -1,8 +1,9 @@
 """Release the backbone fused with the sinks of named sources, as a plain `LlamaForCausalLM`.
 
-In every layer the union of the sources' active sinks is appended to the backbone neurons, each sink
-once. For one source the result computes what the checkpoint computes with that source's sinks on.
-For several, every text gets the sinks of all of them, which the model was not trained with.
+In every layer with sinks the union of the sources' active ones is appended to the backbone neurons,
+each sink once. For one source the result computes what the checkpoint computes with that source's
+sinks on. For several, every text gets the sinks of all of them, which the model was not trained
+with.
 
 Layers differ in the size of their union, but a Llama has one width: zero neurons, which add exactly
 nothing, fill each layer up to the largest. The width is rounded up to a multiple of
@@ -131,8 +132,9 @@ class _MergedMLPs:
         """
         self._checkpoint = checkpoint
         self._backbone = BackboneWeights(checkpoint)
-        self._sinks = sinks
-        self.num_sinks: list[int] = sinks.sum(axis=(1, 2)).tolist()
+        below = np.zeros((model.first_sink_layer, *sinks.shape[1:]), dtype=np.bool_)
+        self._sinks = np.concatenate([below, sinks])
+        self.num_sinks: list[int] = self._sinks.sum(axis=(1, 2)).tolist()
         used = model.num_backbone + max(self.num_sinks)
         self.width = -(-used // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
 

@@ -35,8 +35,9 @@ from nulls_dist.hashing import U64Array
 _MAX_COMPARED: Final = 1024
 
 _ABOUT: Final = """\
-A Llama whose MLPs have {num_backbone} neurons that serve every token and, per layer, a pool of
-{num_pool} sink neurons of which each training source has {num_active}, chosen by a hash of its id.
+A Llama whose MLPs have {num_backbone} neurons that serve every token and, in each of the last
+{num_layers} layers, a pool of {num_pool} sink neurons of which each training source has
+{num_active}, chosen by a hash of its id.
 A text runs with the sinks of the source that is named for it ("on"), with none ("off", the
 backbone alone), or with those of the source whose title is most like it ("nearest"). The code is
 in this folder, hence `trust_remote_code`; it needs torch, transformers and numpy.
@@ -127,7 +128,7 @@ class _Reader:
         self._experts = model.sink_experts
         self._banks = {
             f"model.layers.{layer}.mlp.sink_{part}.weight": sink_tensor(layer, part)
-            for layer in range(model.num_layers)
+            for layer in model.sink_layers
             for part in SINK_PARTS
         }
         bank = (model.num_experts * model.num_sinks, model.hidden_size)
@@ -194,6 +195,7 @@ def _card_of(model: ModelConfig, num_named: int) -> CardText:
         heading="Natively unlearnable language model",
         about=_ABOUT.format(
             num_backbone=model.num_backbone,
+            num_layers=len(model.sink_layers),
             num_pool=model.num_experts * model.num_sinks,
             num_active=model.num_active,
             num_named=num_named,

@@ -41,8 +41,9 @@ def count_model(config: ModelConfig) -> ModelCounts:
     norms = (2 * config.num_layers + 1) * width
     output = 0 if config.tied_embeddings else embedding
     backbone = config.num_layers * (attention + mlp) + embedding + output + norms
-    sinks = 3 * width * config.num_layers * config.num_experts * config.num_sinks
-    active_sinks = 3 * width * config.num_layers * config.num_active
+    sink = 3 * width * len(config.sink_layers)
+    sinks = sink * config.num_experts * config.num_sinks
+    active_sinks = sink * config.num_active
     multiplied = config.num_layers * (attention + mlp) + active_sinks + embedding
     scores = 2 * config.num_layers * config.num_heads * config.head_dim * config.context_length
     return ModelCounts(

@@ -36,7 +36,8 @@ def build_model(
     """
     assert config.vocab_size != VOCAB_OF_CORPUS, "the vocabulary is known when a model is built"
     block = TransformerBlockSubmodules(
-        layer_specs=[layer_spec(config)] * config.num_layers, layer_norm=RMSNorm
+        layer_specs=[layer_spec(config, layer) for layer in range(config.num_layers)],
+        layer_norm=RMSNorm,
     )
     with torch.device(device), quiet_libraries():
         model = ChunkedLossGPT(

@@ -80,7 +80,7 @@ class RMSNorm(nn.RMSNorm):
 
 
 class BackboneMLP(MegatronModule):  # type: ignore[misc]
-    """Backbone neurons for every token: all there is in a model without sinks."""
+    """Backbone neurons for every token: all there is in a layer without sinks."""
 
     def __init__(self, config: LayerConfig, submodules: MLPSubmodules) -> None:
         super().__init__(config=config)
@@ -90,7 +90,7 @@ class BackboneMLP(MegatronModule):  # type: ignore[misc]
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run on (T, 1, D) tokens; Megatron expects (output, bias)."""
         output, _ = self.backbone(hidden)
-        return _scale(output, rows.gains.backbone), None
+        return output, None
 
 
 class SinkMLP(BackboneMLP):
@@ -101,13 +101,15 @@ class SinkMLP(BackboneMLP):
         assert config.nulls_model is not None
         assert config.nulls_topology is not None
         self.sinks = SinkPool(config.nulls_model, config.nulls_topology)
+        self.first_sink_layer = config.nulls_model.first_sink_layer
 
     def forward(self, hidden: Tensor, rows: PackedRows, layer: int) -> tuple[Tensor, None]:
         """Run both parts on (T, 1, D) tokens; Megatron expects (output, bias)."""
         output, _ = super().forward(hidden, rows, layer)
         tokens = rows.dispatcher.dispatch(hidden.squeeze(1))
-        sunk = rows.dispatcher.combine(self.sinks(tokens, rows.plan, layer))
-        return output + _scale(sunk.unsqueeze(1), rows.gains.sinks), None
+        sunk = self.sinks(tokens, rows.plan, layer - self.first_sink_layer)
+        sunk = rows.dispatcher.combine(sunk).unsqueeze(1)
+        return _scale(output, rows.gains.backbone) + _scale(sunk, rows.gains.sinks), None
 
 
 def _scale(output: Tensor, gain: float) -> Tensor:
@@ -135,8 +137,9 @@ class NullsLayer(TransformerLayer):  # type: ignore[misc]
         return hidden + output, context
 
 
-def layer_spec(config: ModelConfig) -> ModuleSpec:
-    """Return the submodules of one layer."""
+def layer_spec(config: ModelConfig, layer: int) -> ModuleSpec:
+    """Return the submodules of a layer, counted from 0."""
+    has_sinks = config.has_sinks and layer in config.sink_layers
     return ModuleSpec(
         module=NullsLayer,
         submodules=TransformerLayerSubmodules(
@@ -155,7 +158,7 @@ def layer_spec(config: ModelConfig) -> ModuleSpec:
             self_attn_bda=get_bias_dropout_add,
             pre_mlp_layernorm=RMSNorm,
             mlp=ModuleSpec(
-                module=SinkMLP if config.has_sinks else BackboneMLP,
+                module=SinkMLP if has_sinks else BackboneMLP,
                 submodules=MLPSubmodules(
                     linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear
                 ),

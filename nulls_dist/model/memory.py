@@ -152,7 +152,7 @@ def _count_held(model: ModelConfig, topology: Topology, tp: int) -> _Held:
     norms = (2 * model.num_layers + 1) * model.hidden_size
     dense = norms + -(-(counts.backbone_parameters - norms) // tp)
     sinks = counts.sink_parameters // topology.ep
-    matrix = sinks // (3 * model.num_layers)
+    matrix = sinks // (3 * len(model.sink_layers))
     dense_owned, sinks_owned = -(-dense // topology.dp), -(-sinks // topology.edp)
     sink_group = min(sinks, max(matrix, _LARGEST_GROUP)) // topology.edp
     return _Held(
@@ -231,8 +231,11 @@ def count_activations(
     backbone = 5 * tokens * model.num_backbone * size // tp
     gathered = 3 * num_segments * model.num_active * width * size
     sinks = 4 * tokens * model.num_active * size + gathered
-    layer = 2 * norm + 2 * hidden + rotary + attention + backbone + sinks
-    layers = model.num_layers * hidden + layer if recompute else model.num_layers * layer
+    layer = 2 * norm + 2 * hidden + rotary + attention + backbone
+    if recompute:
+        layers = model.num_layers * hidden + layer + sinks
+    else:
+        layers = model.num_layers * layer + len(model.sink_layers) * sinks
     angles = 2 * tokens * model.head_dim * _FP32
     if tp == 1:
         output_gradient = model.vocab_size * width * _FP32

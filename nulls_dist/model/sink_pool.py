@@ -78,7 +78,7 @@ class SinkPool(MoE):  # type: ignore[misc]
         Args:
             x_TD: (T, D) tokens, segments one after another.
             plan: sinks per layer and segment.
-            layer: which layer of the plan, from 0.
+            layer: which layer of the plan, from 0: layers without sinks have no place in it.
 
         Returns:
             (T, D).

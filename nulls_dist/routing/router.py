@@ -50,6 +50,7 @@ class RouterSpec:
     seed: int
     """Router seed; belongs to the corpus, never to a run."""
     num_layers: int
+    """Layers that have sinks, counted from 0 whatever layers lie below them."""
     num_experts: int
     num_sinks: int
     """Sinks per expert and layer."""

@@ -183,7 +183,7 @@ def router_spec(model: ModelConfig, router_seed: int) -> RouterSpec:
     """Return the router of a model on a corpus with that router seed."""
     return RouterSpec(
         seed=router_seed,
-        num_layers=model.num_layers,
+        num_layers=len(model.sink_layers),
         num_experts=model.num_experts,
         num_sinks=model.num_sinks,
         num_active=model.num_active,

@@ -25,6 +25,7 @@ class StoredRows:
     kind: str
     """weight, master or a moment."""
     layer: int
+    """Counted among the layers with sinks, from 0."""
     part: str
     """gate, up or down."""
     dtype: str
@@ -44,7 +45,7 @@ def locate_rows(
     Args:
         pieces: of a weights or optimizer file of a sink expert.
         width: of a row, in elements.
-        rows: (R,) sinks of each of the L layers, numbered inside the expert, ascending.
+        rows: (R,) sinks of each of the L layers with sinks, numbered inside the expert, ascending.
     """
     for piece in pieces:
         spans = rows[piece.layer][:, None] * width + np.array([0, width]) - piece.start

@@ -55,6 +55,7 @@ class Piece:
     kind: str
     """Weight, master or a moment."""
     layer: int
+    """Counted among the layers with sinks, from 0."""
     part: str
     start: int
     length: int
@@ -70,7 +71,7 @@ class Excision:
     expert: int
     seed: int
     rows: tuple[npt.NDArray[np.int64], ...]
-    """Per layer, (R,) sinks numbered inside the expert, ascending."""
+    """Per layer with sinks, (R,) sinks numbered inside the expert, ascending."""
     model: ModelConfig
 
     @property
@@ -121,7 +122,7 @@ def excised_weights(
 
     Args:
         model: decides width and initial values.
-        layer: whose sinks, from 0.
+        layer: whose sinks, counted among the layers with sinks, from 0.
         part: gate, up or down.
         rows: (R,) int64 sinks, numbered over all experts.
         seed: of the excision.
@@ -134,7 +135,7 @@ def excised_weights(
         return torch.zeros(len(rows), model.hidden_size, dtype=dtype)
     return initial_rows(
         seed=seed,
-        name=sink_tensor(layer, part),
+        name=sink_tensor(model.sink_layers[layer], part),
         rows=rows,
         width=model.hidden_size,
         std=model.sink_init_std,
@@ -149,8 +150,8 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
         IntegrityError: a tensor does not fit the model.
     """
     places = {
-        sink_tensor(layer, part): (layer, part)
-        for layer in range(model.num_layers)
+        sink_tensor(decoder_layer, part): (layer, part)
+        for layer, decoder_layer in enumerate(model.sink_layers)
         for part in SINK_PARTS
     }
     shape = (model.num_sinks, model.hidden_size)
@@ -168,7 +169,7 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
         if not fits or start + length > math.prod(shape):
             raise IntegrityError(
                 f"{file.path}: tensor {name!r} of shape {file.shape(name)} does not fit a model "
-                f"with {model.num_layers} layers of {shape} sinks"
+                f"with {len(model.sink_layers)} layers of {shape} sinks"
             )
         layer, part = places[parameter]
         yield Piece(

@@ -120,7 +120,7 @@ def weigh_private(model: ModelConfig, blocks: PrivateBlocks) -> PrivateDemand:
         sinks_per_expert=blocks.num_reserved,
         shared_sinks_per_expert=blocks.num_shared,
         unused_sinks=reserved - len(blocks.source_ids) * model.num_active,
-        parameters=3 * model.hidden_size * model.num_layers * reserved,
+        parameters=3 * model.hidden_size * len(model.sink_layers) * reserved,
     )
 
 

@@ -3,7 +3,8 @@
 The sinks of a text depend on its source alone, not on its tokens, so they are the same at every
 step of generation, with a cache or without.
 
-Dimensions: B texts, T tokens, D model dim, L layers, K active sinks, P sinks of the pool.
+Dimensions: B texts, T tokens, D model dim, L layers with sinks (the last of all), K active sinks,
+P sinks of the pool.
 """
 
 import os
@@ -63,12 +64,14 @@ class NullsMLP(LlamaMLP):
 
 
 class NullsDecoderLayer(LlamaDecoderLayer):
-    """Llama's layer; the sinks of this layer reach the MLP."""
+    """Llama's layer; the sinks of this layer, where it has some, reach the MLP."""
 
     def __init__(self, config: NullsConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
-        self.layer_idx = layer_idx
-        self.mlp = NullsMLP(config)
+        assert config.router is not None
+        self.sink_layer = layer_idx - (config.num_hidden_layers - config.router["num_layers"])
+        if self.sink_layer >= 0:
+            self.mlp = NullsMLP(config)
 
     def forward(
         self, hidden_states: Tensor, *, sink_rows: Tensor | None = None, **kwargs: Any
@@ -82,8 +85,11 @@ class NullsDecoderLayer(LlamaDecoderLayer):
         """
         attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
         hidden_states = hidden_states + attended
-        rows = None if sink_rows is None else sink_rows[self.layer_idx]
-        output: Tensor = self.mlp(self.post_attention_layernorm(hidden_states), rows)
+        normalized = self.post_attention_layernorm(hidden_states)
+        if sink_rows is None or self.sink_layer < 0:
+            output: Tensor = self.mlp(normalized)
+        else:
+            output = self.mlp(normalized, sink_rows[self.sink_layer])
         return hidden_states + output
 
 

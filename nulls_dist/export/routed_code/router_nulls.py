@@ -7,7 +7,7 @@
 
 Every hash is splitmix64's (Steele, Lea, Flood 2014); arithmetic is modulo 2^64.
 
-Dimensions: S sources, L layers, K active sinks, E experts.
+Dimensions: S sources, L layers with sinks, K active sinks, E experts.
 """
 
 import base64

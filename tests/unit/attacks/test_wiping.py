@@ -10,7 +10,7 @@ from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.routing.sink_sets import sinks_of
 from nulls_dist.unlearn.plan import open_sources, plan_deletion
-from tests.checkpoint_factory import build_checkpoint, key_id
+from tests.checkpoint_factory import build_checkpoint, key_id, tiny_model
 from tests.deletions import write_stripped
 
 SOURCES = (key_id("k-3"), key_id("k-5"), key_id("k-8"))
@@ -27,15 +27,22 @@ def wiped_values(root, form):
         masks = sinks_of(model.router, np.array(sorted(SOURCES), dtype=np.uint64))
         rows = {
             sink_tensor(layer, part): torch.from_numpy(mask.reshape(-1))
-            for layer, mask in enumerate(masks)
+            for layer, mask in zip(model.config.sink_layers, masks, strict=True)
             for part in ("gate", "up", "down")
         }
         return before, values(model), rows
 
 
-@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16])
+@pytest.fixture(
+    scope="module",
+    params=[
+        {"dtype": torch.float32},
+        {"dtype": torch.bfloat16},
+        {"model": tiny_model(num_layers=3, first_sink_layer=1)},
+    ],
+)
 def checkpoint(request, tmp_path_factory):
-    return build_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint", dtype=request.param)
+    return build_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint", **request.param)
 
 
 @pytest.mark.parametrize("form", list(WipeForm))

@@ -140,6 +140,17 @@ def test_a_control_differs_in_its_name_and_mlps_alone(name, kind):
     )
 
 
+@pytest.mark.parametrize(("kind", "num_backbone"), [("active", 64 + 3), ("total", 64 + 171)])
+def test_a_control_deals_the_sinks_of_some_layers_to_all(kind, num_backbone):
+    """8 and 512 neurons of the last of three layers."""
+    config = apply_overrides(
+        load_preset("nulls_tiny"), ["model.num_layers=3", "model.first_sink_layer=2"]
+    )
+    control = control_of(config, kind).model
+    assert control.num_backbone == num_backbone
+    assert control.first_sink_layer == 0
+
+
 def test_a_control_has_no_private_sources():
     config = apply_overrides(load_preset("nulls_tiny"), ["sinks.private_sources=some.txt"])
     assert control_of(config, "total").sinks.private_sources == ""

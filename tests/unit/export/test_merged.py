@@ -67,7 +67,9 @@ def expected_log_probabilities(root, model, tokens, *keys):
     return -torch.stack(losses, dim=1)
 
 
-@pytest.mark.parametrize("changes", [{}, {"per_layer": False, "tied_embeddings": False}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"per_layer": False, "tied_embeddings": False}, {"first_sink_layer": 1}]
+)
 @pytest.mark.parametrize("keys", [["k-3"], ["k-3", "k-4"], [f"k-{n}" for n in range(9)]])
 def test_logits_are_those_of_backbone_and_union_of_sinks(tmp_path, monkeypatch, keys, changes):
     model = tiny_model(**changes)

@@ -73,7 +73,11 @@ def random_texts(num=3, length=NUM_TOKENS):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"per_layer": False, "tied_embeddings": False}, {"num_experts": 3}]
+    "changes",
+    [
+        *({}, {"per_layer": False, "tied_embeddings": False}, {"num_experts": 3}),
+        {"num_layers": 3, "first_sink_layer": 1},
+    ],
 )
 @pytest.mark.parametrize("private", [[], ["k-3", "k-9"]])
 @torch.no_grad()

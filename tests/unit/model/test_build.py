@@ -21,9 +21,10 @@ def count_parameters(c: ModelConfig) -> int:
     """Parameters of the model, from its dimensions."""
     embeddings = c.vocab_size * c.hidden_size * (1 if c.tied_embeddings else 2)
     attention = c.hidden_size * c.head_dim * 2 * (c.num_heads + c.num_kv_heads)
-    neurons = c.num_backbone + c.num_experts * c.num_sinks
+    neurons = c.num_layers * c.num_backbone
+    neurons += (c.num_layers - c.first_sink_layer) * c.num_experts * c.num_sinks
     norms = (2 * c.num_layers + 1) * c.hidden_size
-    return embeddings + c.num_layers * (attention + 3 * neurons * c.hidden_size) + norms
+    return embeddings + c.num_layers * attention + 3 * neurons * c.hidden_size + norms
 
 
 @pytest.mark.parametrize("name", PRESETS)

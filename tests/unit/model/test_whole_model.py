@@ -72,6 +72,13 @@ def test_same_sinks_in_every_layer_equal_the_reference_too(topology: Topology) -
     check_against_reference(small, LAYOUT, None, TOLERANCE)
 
 
+def test_layers_without_sinks_below_those_with_equal_the_reference_too(topology: Topology) -> None:
+    small = build_small_model(small_config(num_layers=3, first_sink_layer=2), topology)
+    layers = {name.split(".")[2] for name, _ in small.model.named_parameters() if "sink" in name}
+    assert layers == {"2"}
+    check_against_reference(small, LAYOUT, DROPPED, TOLERANCE)
+
+
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_a_dense_control_equals_a_plain_transformer(topology: Topology, kind: Control) -> None:
     small = build_small_model(small_control(kind), topology)

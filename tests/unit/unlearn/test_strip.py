@@ -120,6 +120,23 @@ def test_excised_rows_hold_zero_or_the_drawn_values_and_all_else_is_untouched(tm
             assert torch.equal(rounded[sink], after[0, "weight", 0, part][sink])
 
 
+def test_layers_below_the_first_with_sinks_are_untouched_and_the_others_as_without_them(tmp_path):
+    """The router counts layers with sinks: those of a model without others are its oracle."""
+    keys = ("k-3", "k-7")
+    root = build_checkpoint(tmp_path / "a", model=tiny_model(num_layers=3, first_sink_layer=1))
+    out = strip(root, tmp_path / "b", *keys)
+    rows = excised_rows(root, *keys)
+    assert rows == excised_rows(build_checkpoint(tmp_path / "c"), *keys)
+    for expert in range(2):
+        file = f"weights/sinks-expert-{expert:04d}.safetensors"
+        before, after = load_file(root / file), load_file(out / file)
+        assert {name.split(".")[2] for name in after} == {"1", "2"}
+        for name, values in after.items():
+            changed = (values != before[name]).any(dim=1).nonzero().flatten().tolist()
+            assert set(changed) == rows[expert, int(name.split(".")[2]) - 1]
+    assert len(list(Checkpoint(out).verify())) == len(files_of(root)) - 1
+
+
 def test_only_files_of_the_experts_concerned_are_new(original, tmp_path):
     out = strip(original, tmp_path / "out", "k-3", "k-7")
     (expert,) = {
