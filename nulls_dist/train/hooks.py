@@ -38,7 +38,7 @@ class Hook:
         """Act before a checkpoint is begun."""
 
     def after_checkpoint(self, root: Path, step: int) -> None:
-        """Act after a checkpoint was published."""
+        """Act after a checkpoint was published, or was found to be there already."""
 
     def close(self) -> None:
         """Release what the hook holds; called also when training failed."""

@@ -102,10 +102,13 @@ class CheckpointSaver:
         """Begin a save; return why none can be begun."""
         final = step_directory(self._run.run_dir, step)
         is_saved, failure = self._prepare(final)
-        if is_saved or failure:
+        if failure:
             return failure
         for hook in self._hooks:
             hook.before_checkpoint(step)
+        if is_saved:  # by a life that may have been killed before its hooks heard of it
+            self._announce(final, step)
+            return ""
         tensors = checkpoint_tensors(self._run, self._engine, step)
         # Training changes the tensors while they are written, unless it waits.
         files = {
@@ -155,11 +158,14 @@ class CheckpointSaver:
         failures = [f"saving {writer.final} failed: {writer.error}" if writer.error else ""]
         dist.broadcast_object_list(failures, src=0)
         if not failures[0]:
-            for hook in self._hooks:
-                hook.after_checkpoint(writer.final, writer.cursor["step"])
+            self._announce(writer.final, writer.cursor["step"])
         elif self._run.groups.topology.rank == 0:
             shutil.rmtree(durable.partial_directory(writer.final), ignore_errors=True)
         return failures[0]
+
+    def _announce(self, final: Path, step: int) -> None:
+        for hook in self._hooks:
+            hook.after_checkpoint(final, step)
 
 
 class _Writer(threading.Thread):

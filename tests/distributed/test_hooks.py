@@ -62,6 +62,18 @@ def test_multiples_of_keep_every_stay_beside_the_newest(
         ]
 
 
+def test_a_run_without_a_step_left_removes_what_a_killed_life_did_not(
+    corpus: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    """A life that is killed between publishing its last checkpoint and removing older ones."""
+    wanted = {"train.steps": 4, "train.eval_every": 0}
+    run_dir = tmp_path / "run"
+    pretrain(pretrain_arguments(corpus, run_dir, settings | wanted | {"train.keep_last": 0}))
+    assert len(list_checkpoints(run_dir)) == 4
+    pretrain(pretrain_arguments(corpus, run_dir, settings | wanted | {"train.keep_last": 1}))
+    assert [path.name for path in list_checkpoints(run_dir)] == ["step-00000004"]
+
+
 def test_sink_load_equals_a_count_over_the_rows_of_each_step(
     two_experts: Path, corpus: Path
 ) -> None:
