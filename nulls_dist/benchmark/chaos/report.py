@@ -20,10 +20,12 @@ _TOPOLOGIES: Final = (
     Combination(name="DP2", processes=2, settings={"parallel.ep": 1}),
     Combination(name="TP2", processes=2, settings={"parallel.tp": 2}),
 )
-BAND: Final = 0.02
+BAND: Final = 0.05
 """How far the mean loss of any `WINDOW` steps may be from the undisturbed run's, relative, when
 lives change the topology and with it the order in which numbers are added up. Training magnifies
-rounding; how much it does so without any fault is measured beside."""
+rounding: over 2,000 steps one process without a fault ends up to .024 away from two, and a run
+through many topologies .023. The band is twice that; how far a run without a fault goes is measured
+beside it every time."""
 WINDOW: Final = 50
 
 
