@@ -107,7 +107,8 @@ SIZES: Final = {
             unseen_asked=15,
             vocabulary=2000,
             preset="nulls_demo",
-            settings=_TRAINING | {"train.steps": 2600},
+            settings=_TRAINING
+            | {"train.steps": 5200, "model.first_sink_layer": 2, "model.sink_dropout": 0.05},
             control_settings={"active": {"train.steps": 6000}, "total": {"train.steps": 1300}},
             max_collateral=0.15,
         ),
