@@ -51,6 +51,8 @@ class Ground:
     table: SourceTable
     named: list[int]
     """Sources that `REQUEST` names."""
+    tokenizer: str
+    """File of checkpoint and corpus."""
     numbers: "count[int]"
     """Of cases."""
 
@@ -74,9 +76,6 @@ class Ground:
         rest: dict[str, tuple[Any, ...]] = {
             "verify_checkpoint": (root,),
             "strip_sources": (root, folder / REQUEST, "--max-collateral", 1, "--out", folder / "o"),
-            "build_manifests": (root, folder / REQUEST, "--out", folder / "out"),
-            "lookup_source": (root, f"id:{self.named[0]}"),
-            "convert_to_hf": (root, folder / "out", "--form", "backbone"),
             "nulls_dist.pretrain": (
                 *("--preset", "nulls_tiny", "--data", self.corpus, "--run-dir", folder / "run"),
                 *("--resume", root, "--set", f"train.steps={_STEPS + 1}"),
@@ -128,6 +127,7 @@ def open_ground(shop: Workshop) -> Ground:
         manifests=pristine / "manifests",
         table=table,
         named=named,
+        tokenizer=str(opened.manifest.tokenizer["file"]),
         numbers=count(),
     )
 
@@ -151,11 +151,10 @@ def forge(root: Path, name: str, content: bytes | str) -> None:
     put(root / name, content)
 
     def agree(manifest: dict[str, Any]) -> None:
-        for record in manifest["files"]:
-            if record["path"] == name:
-                measured = asdict(record_file(root, name))
-                record.update(num_bytes=measured["num_bytes"], sha256=measured["sha256"])
-                if manifest["tokenizer"]["file"] == name:
-                    manifest["tokenizer"]["sha256"] = measured["sha256"]
+        (record,) = (record for record in manifest["files"] if record["path"] == name)
+        measured = asdict(record_file(root, name))
+        record.update(num_bytes=measured["num_bytes"], sha256=measured["sha256"])
+        if manifest["tokenizer"]["file"] == name:
+            manifest["tokenizer"]["sha256"] = measured["sha256"]
 
     edit(root / MANIFEST, agree)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tokenizers
 import torch
 import yaml
 
@@ -36,6 +37,7 @@ from nulls_dist.checkpoint.format import (
     sink_weights_file,
 )
 from nulls_dist.data.format import SOURCES_FILE, partition_file
+from nulls_dist.data.tokenizer import HF_FILE
 from nulls_dist.errors import ConfigError, InputError, IntegrityError, UnknownSourceError
 from nulls_dist.released.model_config import read_config
 from nulls_dist.released.weights import WEIGHTS_FILE, tensor_shapes
@@ -139,10 +141,9 @@ def _of_checkpoints(ground: Ground) -> Iterator[Place]:
     def resume(folder: Path) -> tuple[Any, ...]:
         return *_train(ground, folder), "--resume", folder / CHECKPOINT
 
-    tokenizer = f"tokenizer/{next((ground.checkpoint / 'tokenizer').iterdir()).name}"
     readers = {
         verify: (
-            *(MANIFEST, "run.json", "data.json", SOURCES_FILE, tokenizer),
+            *(MANIFEST, "run.json", "data.json", SOURCES_FILE, ground.tokenizer),
             *(backbone_weights_file(0), sink_weights_file(0)),
             *(backbone_optimizer_file(0), sink_optimizer_file(0, 0)),
         ),
@@ -161,7 +162,7 @@ def _of_checkpoints(ground: Ground) -> Iterator[Place]:
 
 
 def _of_corpora(ground: Ground) -> Iterator[Place]:
-    for name in (MANIFEST, partition_file(0), SOURCES_FILE, "tokenizer/tokenizer.json"):
+    for name in (MANIFEST, partition_file(0), SOURCES_FILE, ground.tokenizer):
         yield Place(
             what=f"data_prep.verify: corpus's {name}",
             command=lambda folder: ("data_prep.verify", folder / CORPUS),
@@ -184,7 +185,7 @@ def _of_corpora(ground: Ground) -> Iterator[Place]:
         codes=(*_REFUSED, UnknownSourceError.exit_code),
         leaves=REFUSED_RUN,
     )
-    tokenizer = ground.corpus / "tokenizer" / "tokenizer.json"
+    tokenizer = ground.corpus / ground.tokenizer
     for kind, name in (("jsonl", "a.jsonl"), ("parquet", "a.parquet"), ("wikipedia", "a.xml.bz2")):
         yield _prepared(f"documents as {kind}", name, kind, name, tokenizer)
     for name in ("spm.model", "own.json"):
@@ -196,8 +197,8 @@ def _prepared(what: str, name: str, kind: str, source: str, tokenizer: Path | st
 
     def build(folder: Path) -> tuple[Any, ...]:
         documents = source if source == "generated" else folder / source
-        options = ("--format", kind, "--tokenizer", folder / tokenizer, "--out", folder / "out")
-        return "data_prep.build", "--input", documents, *options
+        options = ("--tokenizer", folder / tokenizer, "--out", folder / "out", "--workers", 1)
+        return "data_prep.build", "--input", documents, "--format", kind, *options
 
     return Place(
         what=f"data_prep.build: {what}",
@@ -278,6 +279,8 @@ def _write_release(root: Path) -> Path:
     shapes = tensor_shapes(read_config(root))
     torch.save({name: torch.zeros(shape) for name, shape in shapes.items()}, root / WEIGHTS_FILE)
     put(root / "titles.json", '{"Title": 1}')
+    vocabulary = tokenizers.models.WordLevel({"</s>": 0, "word": 1}, unk_token="word")
+    tokenizers.Tokenizer(vocabulary).save(str(root / HF_FILE))
     return root
 
 
