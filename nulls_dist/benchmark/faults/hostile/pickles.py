@@ -67,6 +67,8 @@ class Place:
     """Of the case's folder."""
     write: Callable[[Path, bytes], None]
     """Puts contents there, below the case's folder."""
+    says: str = ""
+    """Name of the file, where it is read by itself."""
     inputs: tuple[Path, ...] = ()
     codes: tuple[int, ...] = _REFUSED
     leaves: tuple[str, ...] = ()
@@ -83,6 +85,7 @@ def pickle_cases(ground: Ground) -> Iterator[Case]:
                 folder=folder,
                 command=tuple(map(str, place.command(folder))),
                 codes=place.codes,
+                says=(place.says,),
                 leaves=place.leaves,
             )
 
@@ -156,6 +159,7 @@ def _of_checkpoints(ground: Ground) -> Iterator[Place]:
                 what=f"{reader.__name__}: checkpoint's {name}",
                 command=reader,
                 write=partial(_forge_in, CHECKPOINT, name),
+                says=name.rpartition("/")[2],
                 inputs=(ground.checkpoint,),
                 leaves=REFUSED_RUN if reader is resume else (),
             )
@@ -167,12 +171,14 @@ def _of_corpora(ground: Ground) -> Iterator[Place]:
             what=f"data_prep.verify: corpus's {name}",
             command=lambda folder: ("data_prep.verify", folder / CORPUS),
             write=partial(_forge_in, CORPUS, name),
+            says=name.rpartition("/")[2],
             inputs=(ground.corpus,),
         )
     yield Place(
         what="pretrain: DeepSpeed's file",
         command=lambda folder: (*_train(ground, folder), "--ds-config", folder / "ds.json"),
         write=partial(_put_in, "ds.json"),
+        says="ds.json",
         codes=(ConfigError.exit_code,),
     )
     yield Place(
@@ -204,6 +210,7 @@ def _prepared(what: str, name: str, kind: str, source: str, tokenizer: Path | st
         what=f"data_prep.build: {what}",
         command=build,
         write=partial(_put_in, name),
+        says=name,
     )
 
 
@@ -228,6 +235,7 @@ def _beside(ground: Ground) -> Iterator[Place]:
         what="strip_sources: questions",
         command=strip(REQUEST, "--questions", "questions.jsonl"),
         write=partial(_put_in, "questions.jsonl"),
+        says="questions.jsonl",
         inputs=(ground.checkpoint,),
     )
     for name in ("run.json", f"sources/{min(ground.named)}.json"):
@@ -235,12 +243,14 @@ def _beside(ground: Ground) -> Iterator[Place]:
             what=f"strip_sources: manifests' {name}",
             command=strip("--manifest", "manifests"),
             write=partial(_put_in, f"manifests/{name}"),
+            says=name,
             inputs=(ground.checkpoint, ground.manifests),
         )
     yield Place(
         what="verify_deletion: report.json",
         command=lambda folder: ("verify_deletion", folder / "report.json", folder / CHECKPOINT),
         write=partial(_put_in, "report.json"),
+        says="report.json",
         inputs=(ground.checkpoint,),
     )
     index = ground.scratch / "pristine" / _INDEX
@@ -269,6 +279,7 @@ def _beside(ground: Ground) -> Iterator[Place]:
                 *("--titles", folder / "released" / titles),
             ),
             write=partial(_put_in, f"released/{name}"),
+            says=name,
             inputs=(released,),
         )
 
