@@ -87,7 +87,7 @@ def _by_hand(
         "a title by its means": (b"title: " + a + b"\n", 0, one),
         "underscores for spaces": (a.replace(b" ", b"_") + b"\n", 0, one),
         "a line twice": (a + b"\n" + a + b"\n", 0, '"duplicate": 1'),
-        # No source is named so: all or nothing.
+        # No source is named so (but for the zero-width space, which is ignored): all or nothing.
         "an unknown title": (a + b"\nNobody Nowhere\n", _UNKNOWN, "line 2"),
         "an unknown id": (b"id:5\n", _UNKNOWN, "line 1"),
         "an id beyond 64 bits": (b"id:" + b"9" * 30 + b"\n", _UNKNOWN, "line 1"),
@@ -96,8 +96,8 @@ def _by_hand(
         "a separator of lines in a title": (f"{title}\u2028x\n".encode(), _UNKNOWN, "line 1"),
         "a zero-width space in a title": (
             f"{title[:3]}\u200b{title[3:]}\n".encode(),
-            _UNKNOWN,
-            "line 1",
+            0,
+            one,
         ),
         "an empty name": (b"title:\n", _UNKNOWN, "line 1"),
         "a format string": (b"%s%n{0.__class__}\n", _UNKNOWN, "line 1"),
