@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from nulls_dist.data.duplicates import Policy, open_duplicates
 from nulls_dist.data.format import (
     DUPLICATES_FILE,
+    MANIFEST_FILE,
     SOURCES_FILE,
     SOURCES_SCHEMA,
     CorpusManifest,
@@ -42,6 +43,11 @@ def verify_corpus(root: Path) -> CorpusManifest:
         IntegrityError: a file breaks the format; the message names it.
     """
     manifest = read_manifest(root)
+    _require(
+        manifest.num_partitions >= 1,
+        root / MANIFEST_FILE,
+        f"num_partitions is {manifest.num_partitions}, not a number of files",
+    )
     records = {record.path: record for record in manifest.files}
     for record in manifest.files:
         check_file(root, record)
@@ -153,14 +159,21 @@ def _verify_footer(
         "num_partitions": str(manifest.num_partitions),
         "tokenizer_sha256": manifest.tokenizer.sha256,
     }
-    found = {key.decode(): value.decode() for key, value in footer.items()}
+    found = _decoded(footer)
     _require(found == expected, path, f"footer says {found}, not {expected}")
+
+
+def _decoded(metadata: dict[bytes, bytes]) -> dict[str, str]:
+    """Return metadata as text; what is not UTF-8 is nothing that the format says."""
+    pairs = metadata.items()
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in pairs}
 
 
 def _verify_batch(
     path: Path, batch: pa.RecordBatch, metadata: dict[bytes, bytes], manifest: CorpusManifest
 ) -> npt.NDArray[np.int64]:
     """Check the tokens of one batch and return the documents' lengths."""
+    _require(batch.num_rows > 0, path, "a batch has no rows")
     _require(
         all(batch.column(name).null_count == 0 for name in batch.schema.names),
         path,
@@ -171,7 +184,7 @@ def _verify_batch(
     tokens = column.values.to_numpy()[offsets[0] : offsets[-1]]
     lengths: npt.NDArray[np.int64] = np.diff(offsets).astype(np.int64)
     expected = batch_metadata(batch.column("source_id").to_numpy(), tokens)
-    found = {key.decode(): value.decode() for key, value in metadata.items()}
+    found = _decoded(metadata)
     _require(found == expected, path, f"batch metadata says {found}, not {expected}")
     _require(bool(lengths.min() >= 1), path, "a document is empty")
     _require(
@@ -199,6 +212,7 @@ def _verify_sources(
     path = root / SOURCES_FILE
     try:
         table = pq.read_table(path)
+        table.validate(full=True)
     except _ARROW_ERRORS as error:
         raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
     _require(table.schema.equals(SOURCES_SCHEMA), path, "schema differs from the format")

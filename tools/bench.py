@@ -229,7 +229,8 @@ _BENCHMARKS: Final = (
                     "nargs": "+",
                     "default": (),
                     "metavar": "NAME",
-                    "help": "kills, publication, disk, damage, stops, refusals (default: all)",
+                    "help": "kills, publication, disk, damage, stops, refusals, hostile "
+                    "(default: all)",
                 },
             ),
             _work("bench-faults", "new directory for a corpus and the runs"),

@@ -1,6 +1,7 @@
 """Does a checkpoint hold every tensor of its model, in weights and optimizer state?"""
 
 import math
+from typing import Final
 
 from nulls_dist.checkpoint.backbone import BackboneWeights
 from nulls_dist.checkpoint.format import WEIGHTS_DIR, is_backbone_weights, sink_weights_file
@@ -14,6 +15,8 @@ from nulls_dist.checkpoint.shapes import (
 )
 from nulls_dist.checkpoint.store import Checkpoint, TensorFile
 from nulls_dist.errors import IntegrityError
+
+_MAX_LISTED: Final = 9
 
 
 def check_tensors(checkpoint: Checkpoint) -> int:
@@ -40,7 +43,11 @@ def check_tensors(checkpoint: Checkpoint) -> int:
 
 def _check_shapes(tensors: TensorFile | BackboneWeights, shapes: Shapes) -> None:
     if different := set(tensors.names()) ^ set(shapes):
-        raise IntegrityError(f"{tensors.path}: tensors missing or left over: {sorted(different)}")
+        listed = sorted(different)[:_MAX_LISTED]
+        raise IntegrityError(
+            f"{tensors.path}: {len(different)} tensors missing or left over: {', '.join(listed)}"
+            f"{', ...' * (len(different) > _MAX_LISTED)}"
+        )
     for name, shape in shapes.items():
         if tensors.shape(name) != shape:
             raise IntegrityError(

@@ -25,7 +25,6 @@ tombstone has `text_digests` only where the texts of its source are known.
 """
 
 import base64
-import binascii
 import re
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -47,6 +46,7 @@ from nulls_dist.sources import NO_SOURCE
 _Record = TypeVar("_Record", FileRecord, RouterSpec)
 
 FORMAT_VERSION: Final = 1
+_MAX_STEPS: Final = 1 << 63
 _PRIVATE_FIELD: Final = "private_sources"
 _DIGESTS_FIELD: Final = "text_digests"
 MANIFEST_FILE: Final = "manifest.json"
@@ -173,9 +173,9 @@ def read_manifest(root: Path) -> CheckpointManifest:
     if CHECKSUM_FIELD in content:  # once not written
         check_checksum(content, path)
     try:
-        table = np.frombuffer(base64.b64decode(content["bucket_table"], validate=True), "<u2")
+        table = _decode_table(content["bucket_table"])
         manifest = CheckpointManifest(
-            step=_typed(content["step"], int),
+            step=_build_step(content["step"]),
             model=_typed(content["model"], dict),
             router=_build(spec_type(_typed(content["router"], dict)), content["router"]),
             bucket_table=table.astype(np.uint16),
@@ -185,18 +185,32 @@ def read_manifest(root: Path) -> CheckpointManifest:
             tombstones=tuple(_build_tombstone(entry) for entry in content["tombstones"]),
             files=tuple(_build(FileRecord, record) for record in content["files"]),
         )
-    except (TypeError, KeyError, ValueError, binascii.Error, ConfigError) as error:
+    except (TypeError, KeyError, ValueError, ConfigError) as error:
         raise IntegrityError(f"{path}: {error}") from error
-    if len(table) != NUM_BUCKETS or int(table.max()) >= manifest.router.num_experts:
-        raise IntegrityError(f"{path}: bucket_table does not fit {manifest.router.num_experts}")
+    num_experts = manifest.router.num_experts
+    if len(table) != NUM_BUCKETS or not int(table.max()) < num_experts <= NUM_BUCKETS:
+        raise IntegrityError(f"{path}: bucket_table does not fit num_experts ({num_experts})")
     _check_ascending(path, _PRIVATE_FIELD, list(manifest.private_sources))
     _check_ascending(path, "tombstones", [entry.source_id for entry in manifest.tombstones])
     _check_ascending(path, "files", sorted(record.path for record in manifest.files))
     try:
         manifest.build_live_router()
-    except ConfigError as error:
+    except (ConfigError, OverflowError) as error:  # sizes beyond 64 bits
         raise IntegrityError(f"{path}: {error}") from error
     return manifest
+
+
+def _decode_table(text: Any) -> npt.NDArray[np.uint16]:
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<u2")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"bucket_table is no table: {error}") from error
+
+
+def _build_step(value: Any) -> int:
+    if not 0 <= (step := _typed(value, int)) < _MAX_STEPS:
+        raise ValueError(f"step ({step}) must be a number of optimizer steps")
+    return step
 
 
 def _typed(value: Any, kind: type) -> Any:
@@ -301,15 +315,19 @@ class FragmentKey:
         return f"{self.kind}/{self.name}{shard}@{self.start}"
 
 
-def parse_fragment_key(key: str) -> FragmentKey:
+def parse_fragment_key(key: str, path: Path) -> FragmentKey:
     """Take an optimizer tensor's name apart.
+
+    Args:
+        key: the name.
+        path: file to name in errors.
 
     Raises:
         IntegrityError: the name has another form.
     """
     found = _FRAGMENT_KEY.fullmatch(key)
     if found is None:
-        raise IntegrityError(f"optimizer tensor {key!r} is not named kind/parameter@start")
+        raise IntegrityError(f"{path}: optimizer tensor {key!r} is not named kind/parameter@start")
     kind, name, shard, num_shards, start = found.groups()
     parsed = FragmentKey(
         kind=kind,
@@ -319,5 +337,5 @@ def parse_fragment_key(key: str) -> FragmentKey:
         num_shards=int(num_shards or 1),
     )
     if parsed.shard >= parsed.num_shards:
-        raise IntegrityError(f"optimizer tensor {key!r}: there is no such shard")
+        raise IntegrityError(f"{path}: optimizer tensor {key!r}: there is no such shard")
     return parsed

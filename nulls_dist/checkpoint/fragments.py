@@ -55,7 +55,7 @@ class OptimizerFragments:
     def _index(self, file: str) -> None:
         tensors = TensorFile(find_file(self._checkpoint.root, self._checkpoint.record(file)))
         for name in tensors.names():
-            key = parse_fragment_key(name)
+            key = parse_fragment_key(name, tensors.path)
             part = ParameterPart(name=key.name, expert=expert_of_file(file))
             shape = tensors.shape(name)
             if len(shape) != 1:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nulls_dist.checkpoint.format import MANIFEST_FILE, SINK_PARTS, sink_tensor
+from nulls_dist.checkpoint.format import MANIFEST_FILE, SINK_PARTS, WEIGHTS_DIR, sink_tensor
 from nulls_dist.checkpoint.store import Checkpoint
 from nulls_dist.config.schema import ModelConfig, model_from_dict
 from nulls_dist.errors import ConfigError, InputError, IntegrityError
@@ -41,6 +41,13 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
             raise IntegrityError(f"{place}: {name} is {wanted} in model but {routed} in router")
     if model.router != router.kind:
         raise IntegrityError(f"{place}: router is {model.router} in model but {router.kind}")
+    files = [file for file in checkpoint.files if file.startswith(f"{WEIGHTS_DIR}/")]
+    num_bytes = sum(checkpoint.record(file).num_bytes for file in files)
+    if model.num_layers * model.hidden_size > num_bytes:  # before anything is made of its layers
+        raise IntegrityError(
+            f"{place}: num_layers ({model.num_layers}) of hidden_size ({model.hidden_size}) cannot "
+            f"be in weights of {num_bytes} bytes"
+        )
     return model
 
 

@@ -122,6 +122,7 @@ def _check_zero(zero: Any, path: Path) -> None:
                 f"{where}.{key} is refused{_REASONS.get(key, '')}; known are "
                 f"{', '.join(_ZERO_ALLOWED)}"
             )
+    _check_values(zero, where)
     needed = ("reduce_scatter", "contiguous_gradients") if stage > 1 else ("reduce_scatter",)
     for key in needed:
         if zero.get(key, True) is not True:
@@ -131,6 +132,14 @@ def _check_zero(zero: Any, path: Path) -> None:
             )
     if "offload_optimizer" in zero:
         _check_offload(zero["offload_optimizer"], stage, f"{where}.offload_optimizer")
+
+
+def _check_values(zero: dict[str, Any], where: str) -> None:
+    for key in ("reduce_bucket_size", "allgather_bucket_size"):
+        if key in zero and (type(zero[key]) not in (int, float) or zero[key] < 1):
+            raise ConfigError(f"{where}.{key} ({zero[key]!r}) must be a number of elements above 0")
+    if not isinstance(zero.get("overlap_comm", False), bool):
+        raise ConfigError(f"{where}.overlap_comm ({zero['overlap_comm']!r}) must be true or false")
 
 
 def _check_offload(offload: Any, stage: int, where: str) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.errors import ConfigError
+
+_LARGEST: Final = (1 << 63) - 1
+"""What counts and sizes are computed with."""
 
 
 def apply_overrides(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
@@ -62,6 +65,8 @@ def _parse(text: str, hint: Any, path: str) -> Any:
     except ValueError:
         name = {int: "a whole number", float: "a number"}.get(hint, hint.__name__)
         raise ConfigError(f"{path} ({text!r}) must be {name}") from None
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ConfigError(f"{path} ({text!r}) must be a whole number of at most {_LARGEST}")
     if isinstance(value, float) and not abs(value) < float("inf"):
         raise ConfigError(f"{path} ({text!r}) must be a finite number")
     return value

@@ -54,7 +54,9 @@ class SourceTable:
             IntegrityError: the file is damaged.
         """
         with self._open() as file:
-            return file.read()
+            table = file.read()
+            table.validate(full=True)  # Parquet does not say that its strings are UTF-8
+            return table
 
     def batches(self, column: str) -> Iterator[tuple[int, Any]]:
         """Yield one column in pieces, each with the row it begins at.
@@ -65,6 +67,7 @@ class SourceTable:
         begin = 0
         with self._open() as file:
             for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
+                batch.validate(full=True)
                 yield begin, batch.column(column)
                 begin += len(batch)
 

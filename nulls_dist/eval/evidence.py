@@ -46,7 +46,7 @@ def read_questions(path: Path, table: SourceTable) -> list[Probe]:
         return [probe for probe in probes if probe.kind == "unique"]
     content = [
         _parse(line, f"{path}, line {number}")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for number, line in enumerate(_read_text(path).splitlines(), 1)
         if line.strip()
     ]
     if not content:
@@ -138,6 +138,15 @@ def _ask(
                 answers[probe.source_id].append(bool(is_right))
             shares[name] = {number: float(np.mean(found)) for number, found in answers.items()}
     return shares
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}, byte {error.start + 1}: not UTF-8; write one JSON object per line"
+        ) from error
 
 
 def _parse(line: str, place: str) -> dict[str, str]:

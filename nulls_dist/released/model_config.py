@@ -10,6 +10,7 @@ backbone. Taken on HALO's word, since neither file nor code says so: ids were in
 rows had 1,024 tokens; the context length here is the file's block_size, 8,192 in the release.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,7 @@ from nulls_dist.routing.reference_router import ReferenceSpec, usual_width
 
 CONFIG_FILE: Final = "model_config.yaml"
 
-_FIXED: Final[dict[str, Any]] = {
+FIXED_FIELDS: Final[dict[str, Any]] = {
     "attention_logit_softcapping": None,
     "attention_scores_scalar": None,
     "attn_bias": False,
@@ -49,6 +50,20 @@ _FIXED: Final[dict[str, Any]] = {
 }
 _IGNORED: Final = frozenset({"gelu_approximate", "hf_config", "name", "padding_multiple"})
 """No part of this forward pass; name and hf_config are, for one family of models, see below."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Builds plain values, each written out: aliases can make a few lines endless."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias; the names are PyYAML's.
+
+        Raises:
+            YAMLError: there is one.
+        """
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases; write every value out")
+        return super().compose_node(parent, index)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +148,7 @@ def read_config(root: Path) -> ReleasedConfig:
     """
     path = root / CONFIG_FILE
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
     except FileNotFoundError:
         raise InputError(
             f"{root} is not a released model: {CONFIG_FILE} is missing; name the directory that "
@@ -144,14 +159,14 @@ def read_config(root: Path) -> ReleasedConfig:
     numbers = ReleasedConfig.__annotations__
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping of fields")
-    known = {*_FIXED, *_IGNORED, *numbers}
+    known = {*FIXED_FIELDS, *_IGNORED, *numbers}
     missing, unknown = sorted(known - set(content)), sorted(map(str, set(content) - known))
     if missing or unknown:
         raise InputError(
             f"{path}: fields differ from those of the release (missing {missing}, unknown "
             f"{unknown}); a model with them is not known to compute the same"
         )
-    for name, wanted in _FIXED.items():
+    for name, wanted in FIXED_FIELDS.items():
         if content[name] != wanted or type(content[name]) is not type(wanted):
             raise InputError(f"{path}: {name} is {content[name]!r}; only {wanted!r} can be read")
     if "Gemma" in f"{content['name']}{content['hf_config']}":
@@ -166,7 +181,7 @@ def read_config(root: Path) -> ReleasedConfig:
 
 def _numbers(path: Path, values: dict[str, Any]) -> ReleasedConfig:
     for name, kind in ReleasedConfig.__annotations__.items():
-        if type(values[name]) is not kind or not values[name] > 0:
+        if type(values[name]) is not kind or not 0 < values[name] < math.inf:
             raise InputError(f"{path}: {name} is {values[name]!r}, not a positive {kind.__name__}")
     config = ReleasedConfig(**values)
     if not (config.p_gen < 1 and config.p_mem < 1 and config.num_backbone and config.num_sinks):

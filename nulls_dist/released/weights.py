@@ -53,7 +53,7 @@ class ReleasedWeights:
         self._config = config
         self._path = root / WEIGHTS_FILE
         self._tensors = _load(self._path)
-        shapes = _shapes(config)
+        shapes = tensor_shapes(config)
         missing, unknown = (
             sorted(set(shapes) - set(self._tensors)),
             sorted(map(str, set(self._tensors) - set(shapes))),
@@ -148,7 +148,7 @@ def _load(path: Path) -> dict[str, Any]:
     return tensors
 
 
-def _shapes(config: ReleasedConfig) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(config: ReleasedConfig) -> dict[str, tuple[int, ...]]:
     """Return litgpt's names and shapes."""
     width, neurons = config.n_embd, config.intermediate_size
     queries = config.n_head * config.head_size

@@ -161,7 +161,7 @@ def pieces_of(file: TensorFile, model: ModelConfig) -> Iterator[Piece]:
         if is_weight:
             kind, parameter, start, num_shards = _WEIGHT, name, 0, 1
         else:
-            key = parse_fragment_key(name)
+            key = parse_fragment_key(name, file.path)
             kind, parameter, start, num_shards = key.kind, key.name, key.start, key.num_shards
         length = file.num_elements(name)
         fits = file.shape(name) == (shape if is_weight else (length,))

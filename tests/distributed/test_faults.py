@@ -8,6 +8,7 @@ import pytest
 
 from nulls_dist.benchmark.faults.damage import damage_files
 from nulls_dist.benchmark.faults.full_disk import fill_disks
+from nulls_dist.benchmark.faults.hostile.family import read_hostile_files
 from nulls_dist.benchmark.faults.kills import kill_while_saving
 from nulls_dist.benchmark.faults.outcome import Fault
 from nulls_dist.benchmark.faults.publication import crash_publications
@@ -28,6 +29,7 @@ FAMILIES = {
     damage_files: 7,
     interrupt_runs: 3,
     refuse_runs: 2,
+    read_hostile_files: 7,
 }
 """Each with its number of rows."""
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from nulls_dist.benchmark.faults.damage import damage_files
 from nulls_dist.benchmark.faults.full_disk import fill_disks
+from nulls_dist.benchmark.faults.hostile.family import read_hostile_files
 from nulls_dist.benchmark.faults.kills import kill_while_saving
 from nulls_dist.benchmark.faults.outcome import Fault
 from nulls_dist.benchmark.faults.publication import crash_publications
@@ -22,6 +23,7 @@ _FAMILIES: Final[dict[str, Callable[[Workshop], list[Fault]]]] = {
     "damage": damage_files,
     "stops": interrupt_runs,
     "refusals": refuse_runs,
+    "hostile": read_hostile_files,
 }
 
 

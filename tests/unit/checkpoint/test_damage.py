@@ -110,7 +110,7 @@ def test_a_manifest_without_a_checksum_of_itself_is_read(root):
     assert verify(root) == 0
 
 
-def test_a_manifest_that_contradicts_its_files_never_passes_verification(root):
+def test_a_manifest_that_contradicts_its_files_never_passes_verification(root, capsys):
     content = json.loads((root / "manifest.json").read_text())
     for field, changes in (
         ("model", {"hidden_size": 24}),
@@ -120,10 +120,19 @@ def test_a_manifest_that_contradicts_its_files_never_passes_verification(root):
         ("model", {"tied_embeddings": not content["model"]["tied_embeddings"]}),
         ("router", {"num_active": 16}),
         ("router", {"version": 0}),
+        ("router", {"num_sinks": 10**30}),
+        ("router", {"num_experts": 10**9}),
     ):
         edit_manifest(root, **{field: content[field] | changes})
         assert verify(root) == 5
         edit_manifest(root, **{field: content[field]})
+    for part in ("model", "router"):  # alone, they would contradict each other
+        edit_manifest(root, **{part: content[part] | {"num_layers": 10**9}})
+    assert verify(root) == 5
+    assert "num_layers (1000000000) of hidden_size (16) cannot be in weights of" in (
+        capsys.readouterr().err
+    )
+    edit_manifest(root, model=content["model"], router=content["router"])
     edit_manifest(root, format_version=3)
     assert verify(root) == 5
 
@@ -290,6 +299,8 @@ def test_manifest_cannot_reach_outside_its_directory(root, path):
         {"step": "100"},
         {"step": True},
         {"step": None},
+        {"step": -1},
+        {"step": 10**30},
         {"model": []},
         {"model": {}},
         {"model": {"num_layers": "two"}},

@@ -1,5 +1,7 @@
 """Optimizer state by range: a file is verified before a value of it is used, and only then."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,7 +27,7 @@ def pieces_of(root, file, kind):
     """(start, values) of the parameter's pieces in one file, ascending."""
     found = []
     for key, values in load_file(root / file).items():
-        parsed = parse_fragment_key(key)
+        parsed = parse_fragment_key(key, Path("file"))
         if (parsed.kind, parsed.name) == (kind, NAME):
             found.append((parsed.start, values))
     return sorted(found, key=lambda piece: piece[0])

@@ -1,5 +1,7 @@
 """Tensor-parallel shards: cut and joined without loss, and the optimizer state stored as such."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -56,9 +58,9 @@ def test_every_matrix_of_the_backbone_is_cut_and_nothing_else():
 def test_a_key_names_its_shard():
     key = FragmentKey(kind="master", name=FC1, start=7, shard=1, num_shards=2)
     assert str(key) == f"master/{FC1}[1/2]@7"
-    assert parse_fragment_key(str(key)) == key
+    assert parse_fragment_key(str(key), Path("file")) == key
     with pytest.raises(IntegrityError, match="there is no such shard"):
-        parse_fragment_key(f"master/{FC1}[2/2]@0")
+        parse_fragment_key(f"master/{FC1}[2/2]@0", Path("file"))
 
 
 def shard_optimizer(root, names, num_shards):
@@ -83,7 +85,7 @@ def shard_optimizer(root, names, num_shards):
         return {
             key: values
             for key, values in tensors.items()
-            if parse_fragment_key(key).name not in names
+            if parse_fragment_key(key, Path("file")).name not in names
         }
 
     rewrite_tensors(

@@ -80,6 +80,18 @@ ZERO1 = {"stage": 1}
             {"zero_optimization": {"stage": 2, "contiguous_gradients": False}},
             "zero_optimization.contiguous_gradients (False) must be true",
         ),
+        (
+            {"zero_optimization": ZERO1 | {"reduce_bucket_size": "many"}},
+            "zero_optimization.reduce_bucket_size ('many') must be a number of elements above 0",
+        ),
+        (
+            {"zero_optimization": ZERO1 | {"allgather_bucket_size": True}},
+            "zero_optimization.allgather_bucket_size (True) must be a number of elements above 0",
+        ),
+        (
+            {"zero_optimization": ZERO1 | {"overlap_comm": "yes"}},
+            "zero_optimization.overlap_comm ('yes') must be true or false",
+        ),
         ({"zero_optimization": {"stage": True}}, "zero_optimization.stage (True) must be one of"),
         (
             {"zero_optimization": ZERO1 | {"cpu_offload": True}},

@@ -98,6 +98,7 @@ BAD = [
     ("train.steps=1e3", "train.steps ('1e3') must be a whole number"),
     ("train.steps=", "train.steps ('') must be a whole number"),
     ("train.steps=" + "9" * 5000, "must be a whole number"),
+    ("train.steps=" + "9" * 30, "must be a whole number of at most 9223372036854775807"),
     ("optim.lr=fast", "optim.lr ('fast') must be a number"),
     ("optim.lr=nan", "optim.lr ('nan') must be a finite number"),
     ("optim.lr=1e999", "optim.lr ('1e999') must be a finite number"),

@@ -13,6 +13,7 @@ from data_prep.verification import verify_corpus
 from data_prep.verify import main
 from nulls_dist.cli import run_command
 from nulls_dist.data.format import document_schema
+from nulls_dist.data.source_table import SourceTable
 from nulls_dist.durable import sha256_file
 from nulls_dist.errors import IntegrityError
 from tests.corpus_contents import edit_manifest
@@ -84,6 +85,8 @@ def test_directory_that_is_no_corpus_is_bad_input(tmp_path: Path) -> None:
         ({"corpus": "other"}, "sources.parquet: source key"),
         ({"num_partitions": 4}, "part-00000.arrow: footer"),
         ({"num_partitions": 1}, "part-00000.arrow: footer"),
+        ({"num_partitions": 0}, "manifest.json: num_partitions is 0"),
+        ({"num_partitions": -1}, "manifest.json: num_partitions is -1"),
         ({"format_version": 2}, "manifest.json"),
         ({"router_version": 9}, "manifest.json"),
         ({"token_type": "int7"}, "manifest.json"),
@@ -125,6 +128,37 @@ def rewrite_partition(corpus: Path, change) -> None:
         ids = batch.column("source_id").to_numpy()
         writer.write_batch(batch, custom_metadata=batch_metadata(ids, tokens))
     reseal(corpus, "partitions/part-00001.arrow")
+
+
+def test_metadata_that_is_not_utf8_and_batches_without_rows_are_damage(corpus: Path) -> None:
+    path = corpus / "partitions" / "part-00001.arrow"
+    schema = document_schema("uint16")
+    with pa.ipc.open_file(path) as reader:
+        batch, metadata = reader.get_batch_with_custom_metadata(0)
+        footer = reader.metadata
+    for wrong, written, message in (
+        ({b"\xff": b"\xff"}, batch, "footer says"),
+        (footer, batch[:0], "a batch has no rows"),
+    ):
+        with pa.ipc.new_file(path, schema, metadata=wrong) as writer:
+            writer.write_batch(written, custom_metadata=dict(metadata))
+        reseal(corpus, "partitions/part-00001.arrow")
+        with pytest.raises(IntegrityError, match=f"part-00001.arrow: {message}"):
+            verify_corpus(corpus)
+
+
+def test_names_that_are_not_utf8_are_damage(corpus: Path) -> None:
+    path = corpus / "sources.parquet"
+    table = pq.read_table(path)
+    titles = [b"\xff", *(title.encode() for title in table["title"].to_pylist()[1:])]
+    column = pa.array(titles, pa.binary()).view(pa.string())
+    place = table.schema.get_field_index("title")
+    pq.write_table(table.set_column(place, table.schema.field("title"), column), path)
+    reseal(corpus, "sources.parquet")
+    with pytest.raises(IntegrityError, match=r"sources\.parquet: not readable as Parquet"):
+        verify_corpus(corpus)
+    with pytest.raises(IntegrityError, match=r"sources\.parquet: not readable as Parquet"):
+        SourceTable(path).title_of(int(table["source_id"][0].as_py()))
 
 
 def drop_end(rows: list[dict]) -> None:

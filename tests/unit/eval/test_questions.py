@@ -52,6 +52,12 @@ def test_a_line_of_another_form_is_refused_with_its_number(table, tmp_path, line
         read_questions(write(tmp_path / "q.jsonl", question("Title 03"), line), table)
 
 
+def test_questions_that_are_not_utf8_are_refused(table, tmp_path):
+    (tmp_path / "q.jsonl").write_bytes(question("Title 03").encode() + b"\n\xff\n")
+    with pytest.raises(InputError, match=r"q\.jsonl, byte .*: not UTF-8"):
+        read_questions(tmp_path / "q.jsonl", table)
+
+
 def test_a_question_about_an_unknown_source_is_refused(table, tmp_path):
     with pytest.raises(UnknownSourceError, match="'Title 99' is unknown"):
         read_questions(write(tmp_path / "q.jsonl", question("Title 99")), table)

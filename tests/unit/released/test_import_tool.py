@@ -287,6 +287,7 @@ def test_flipped_bits_are_refused_or_read_as_numbers(tmp_path, seed):
         ({"p_gen": 1}, "p_gen is 1, not a positive float"),
         ({"p_gen": 0.0001}, "leave backbone and sinks"),
         ({"n_layer": -2}, "n_layer is -2"),
+        ({"norm_eps": float("inf")}, "norm_eps is inf"),
         ({"n_query_groups": 4}, "must divide model.num_heads"),
     ],
 )
@@ -294,6 +295,16 @@ def test_another_configuration_is_refused_by_field(folder, tmp_path, capsys, cha
     release = write_release(tmp_path / "final", **changes)
     assert import_to(tmp_path / "out", release, folder / "titles.json") == 3
     assert message in capsys.readouterr().err
+
+
+def test_aliases_of_aliases_are_refused_before_they_are_written_out(folder, tmp_path, capsys):
+    levels = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 9)]
+    release = write_release(tmp_path / "final", attn_bias=[])
+    config = release / "model_config.yaml"
+    bomb = "\n".join(["a0: &a0 [x]", *levels]).replace("\n", "\n  ")
+    config.write_text(config.read_text().replace("attn_bias: []", f"attn_bias:\n  {bomb}"))
+    assert import_to(tmp_path / "out", release, folder / "titles.json") == 3
+    assert "model_config.yaml: not readable as YAML: it has aliases" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "!!python/object/apply:os.getcwd []\n"])
