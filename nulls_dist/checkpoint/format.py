@@ -208,7 +208,8 @@ def _decode_table(text: Any) -> npt.NDArray[np.uint16]:
 
 
 def _build_step(value: Any) -> int:
-    if not 0 <= (step := _typed(value, int)) < _MAX_STEPS:
+    step: int = _typed(value, int)
+    if not 0 <= step < _MAX_STEPS:
         raise ValueError(f"step ({step}) must be a number of optimizer steps")
     return step
 

@@ -52,7 +52,7 @@ _IGNORED: Final = frozenset({"gelu_approximate", "hf_config", "name", "padding_m
 """No part of this forward pass; name and hf_config are, for one family of models, see below."""
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Builds plain values, each written out: aliases can make a few lines endless."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

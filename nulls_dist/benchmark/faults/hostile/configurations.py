@@ -108,11 +108,11 @@ def configuration_cases(ground: Ground) -> Iterator[Case]:
     for what, (content, says) in _released().items():
         folder = ground.folder()
         put(folder / "released" / "model_config.yaml", content)
-        options = ("--titles", str(folder / "titles.json"), "--out", str(folder / "out"))
+        places = ("--titles", str(folder / "titles.json"), "--out", str(folder / "out"))
         yield Case(
             what=f"import_reference: model_config.yaml: {what}",
             folder=folder,
-            command=("import_reference", str(folder / "released"), *options),
+            command=("import_reference", str(folder / "released"), *places),
             codes=(InputError.exit_code,),
             says=("model_config.yaml", says),
         )
