@@ -95,7 +95,7 @@ def _headline_chart(headlines: Sequence[Entry], seeds: str) -> Chart | None:
         f"{attack}\n{_measure_of(headlines, attack)}": {
             _STATES[entry["model"]]: _estimate(entry)
             for entry in shares
-            if entry["attack"] == attack
+            if entry["attack"] == attack and (entry["value"] is not None or entry["not_applicable"])
         }
         for attack in _attacks_of(shares)
     }
@@ -184,8 +184,8 @@ def _table(headlines: Sequence[Entry]) -> Table:
         sources = {entry["num_sources"] for entry in of_model.values()}
         rows.append((attack, *cells, _span(counts), _span(sources)))
     return Table(
-        caption="What each attack gets back at most of deleted facts, by the measure named in the "
-        "figure, with 95% interval; sources: attacked, per seed",
+        caption="What each attack gets back at most of deleted facts, with 95% interval; the "
+        "figure names the measures; sources: of one seed",
         header=("attack", *models, "n", "sources"),
         rows=tuple(rows),
     )

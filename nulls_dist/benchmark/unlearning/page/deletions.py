@@ -135,17 +135,16 @@ def _number_deletions(axes: Any, counts: Sequence[int]) -> None:
 
 def _deleted_table(entries: Sequence[Entry]) -> Table:
     names = (_FOUND, _FORECAST, _BEYOND, *(f"isolation: {way}" for way in _WAYS))
+    asked = sorted({entry["figures"][_FOUND]["n"] for entry in entries})
     return Table(
         caption="Deletions of growing size: what kept sources lose, and isolation, with 95% "
-        "interval",
-        header=("deleted", "kept", "sinks wiped", *names, "n kept", "n deleted"),
+        f"interval; n of kept sources: {', '.join(f'{count:,}' for count in asked)}",
+        header=("deleted", "sinks wiped", *names, "n deleted"),
         rows=tuple(
             (
                 f"{entry['num_deleted']:,}",
-                f"{entry['num_kept']:,}",
                 number(entry["pool_wiped"]),
                 *(with_limits(entry["figures"][name]) for name in names),
-                f"{entry['figures'][_FOUND]['n']:,}",
                 f"{entry['figures']['isolation: excised']['n']:,}",
             )
             for entry in entries

@@ -194,14 +194,12 @@ def _table(entries: Sequence[Entry]) -> Table:
         kind = entry["kinds"].get(TARGET_KIND)
         alone = [entry["per_seed"].get(seed, {}).get(TARGET_KIND) for seed in seeds]
         starts = ["-" if kind is None else number(kind[name]) for name in _STARTS]
-        steps = _steps(kind, TARGET_SHARE)
-        rows.append(
-            (_name(entry), *starts, *steps, *(_steps(each, TARGET_SHARE)[-1] for each in alone))
-        )
+        ratios = ["-" if each is None else _steps(each, TARGET_SHARE)[-1] for each in alone]
+        rows.append((_name(entry), *starts, *_steps(kind, TARGET_SHARE), *ratios))
     return Table(
-        caption="Steps to half of the gap, unique facts, and their ratio to those of the retrained "
-        "model: 1 is parity, less a leak; > and <: the budget of steps ended before; the ratio of "
-        "all seeds is that of the mean curve",
+        caption="Steps to half of the gap and their ratio to those of the retrained model, unique "
+        "facts, of the mean curve and of each seed: 1 is parity, less a leak; > and <: the budget "
+        "of steps ended before; no ratio: neither got there, or the retrained model began there",
         header=(
             *("access, text, model", "before", "step 0", "retrained, step 0"),
             *("steps", "retrained's", "ratio"),
@@ -225,7 +223,8 @@ def _steps(kind: Mapping[str, Any] | None, share: float) -> tuple[str, str, str]
     steps, retrained = (
         f"> {level['budget']}" if each is None else f"{each:.1f}" for each in counts
     )
-    return steps, retrained, ratio_text(level["ratio"])
+    ratio = "no ratio" if level["ratio"] is None else ratio_text(level["ratio"])
+    return steps, retrained, ratio
 
 
 def ratio_text(ratio: Mapping[str, Any] | None) -> str:

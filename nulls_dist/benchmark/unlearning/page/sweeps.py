@@ -1,6 +1,7 @@
 """Sweeps: what settings buy and cost, the benchmark's own model beside those with others."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -45,8 +46,10 @@ _LABELS: Final = {
 }
 _SERIES: Final = ("#2a7f62", "#8a4f9e", "#b0892b", "#555555", "#7fb8a0", "#c39bd0")
 _SHAPES: Final = "os^Dv<"
+_AROUND: Final = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""Where values stand beside their points, so that those of several settings do not meet."""
 _COLUMNS: Final = 4
-"""Panels side by side."""
+"""At most, side by side."""
 
 Model = Mapping[str, Any]
 
@@ -59,7 +62,8 @@ def build_sweeps(findings: Findings) -> Section | None:
     settings = list(dict.fromkeys(each["setting"] for each in models if each["setting"]))
     if not settings:
         return None
-    chunks = [settings[start : start + _COLUMNS] for start in range(0, len(settings), _COLUMNS)]
+    charts = ceil(len(settings) / _COLUMNS)
+    chunks = [settings[place::charts] for place in range(charts)]
     return Section(
         title="Sweeps",
         lead="The benchmark's model is trained again with one setting changed, on the first seed's "
@@ -126,8 +130,17 @@ def _draw_point(axes: Any, model: Model, pair: Sequence[Estimate], settings: Seq
     if traded.low is not None:
         axes.vlines(shared.value, traded.low, traded.high, **grey)
     axes.plot(shared.value, traded.value, marker, color=colour, markersize=size, zorder=3)
-    near = {"textcoords": "offset points", "xytext": (6, 4), "fontsize": 7.5, "color": colour}
-    axes.annotate(model["value"] or "as it is", (shared.value, traded.value), **near)
+    index = 0 if model["setting"] is None else settings.index(model["setting"]) + 1
+    across, up = _AROUND[index % len(_AROUND)]
+    near = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
+    axes.annotate(
+        model["value"] or "as it is",
+        (shared.value, traded.value),
+        xytext=(5 * across, 5 * up),
+        ha="left" if across > 0 else "right",
+        va="bottom" if up > 0 else "top",
+        **near,
+    )
 
 
 def _add_legend(figure: Any, settings: Sequence[str]) -> None:
@@ -144,9 +157,11 @@ def _add_legend(figure: Any, settings: Sequence[str]) -> None:
 
 def _capacity_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
     rows = ((_FACTS, "right answers"), (_LOSSES, "loss (nats per token)"))
-    figure, grid = new_figure(4.4, len(settings), len(rows), sharey="row", squeeze=False)
+    shared: dict[str, Any] = {"sharex": "col", "sharey": "row", "squeeze": False}
+    figure, grid = new_figure(4.2, max(len(settings), 2), len(rows), **shared)
     for panels, (columns, title) in zip(grid, rows, strict=True):
-        for axes, setting in zip(panels, settings, strict=True):
+        panels[-1].set_visible(len(panels) == len(settings))
+        for axes, setting in zip(panels, settings, strict=False):
             points = _points(models, setting)
             for column, style in columns.items():
                 _draw_column(axes, points, column, style)
@@ -155,10 +170,8 @@ def _capacity_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
             axes.set_xlim(-0.5, len(points) - 0.5)
             _mark_base(axes, points)
         panels[0].set_ylabel(title)
-    for axes, setting in zip(grid[0], settings, strict=True):
-        axes.set(ylim=(-0.03, 1.04))
-        axes.set_title(setting.rsplit(".", 1)[-1])
-    for axes, setting in zip(grid[-1], settings, strict=True):
+    grid[0][0].set_ylim(-0.03, 1.04)
+    for axes, setting in zip(grid[-1], settings, strict=False):
         axes.set_xlabel(setting)
     handles = [
         pair for row in grid for pair in zip(*row[0].get_legend_handles_labels(), strict=True)
