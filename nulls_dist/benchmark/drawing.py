@@ -55,18 +55,19 @@ def paper_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, columns: int = 1, **settings: Any) -> tuple[Any, Any]:
-    """Return a figure and its axes, a list of them where there are several columns.
+def new_figure(height: float, columns: int = 1, rows: int = 1, **settings: Any) -> tuple[Any, Any]:
+    """Return a figure and its axes, as `Figure.subplots` gives them.
 
     Args:
-        height: inches.
+        height: inches, of all rows.
         columns: panels side by side.
+        rows: panels one below another.
         settings: of `Figure.subplots`.
     """
     from matplotlib.figure import Figure  # heavy, and needed for reports only
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots(1, columns, **settings)
+    return figure, figure.subplots(rows, columns, **settings)
 
 
 def to_svg(figure: Any) -> str:

@@ -54,7 +54,7 @@ from nulls_dist.eval.metrics import elicitation, likelihood, memorization
 from nulls_dist.eval.metrics.compression import COMPRESSION_RATIO
 from nulls_dist.eval.metrics.result import Metric
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 ATTACKS_FILE: Final = "attacks.json"
 
 _TELLING: Final[Mapping[str, Metric]] = {
@@ -161,15 +161,10 @@ def _headline(
     of_seeds: Mapping[int, Mapping[str, Any]],
     measures: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    telling = _TELLING[attack]
     known = [
         entry
-        for entry in measures
-        if (entry["attack"], entry["model"]) == (attack, model)
-        and (entry["name"], entry["variant"]) == (telling.name, telling.variant)
-        and not entry["group"].startswith("kept sources")
-        and "held-out" not in entry["group"]
-        and entry["value"] is not None
+        for entry in telling_entries(measures, attack)
+        if entry["model"] == model and entry["value"] is not None
     ]
     best = max(known, key=lambda entry: entry["value"], default={"value": None})
     names = ("setting", "name", "variant", "group", "value", "interval", "n", "per_seed")
@@ -186,6 +181,22 @@ def _headline(
         "not_applicable": reasons,
         **{name: best.get(name) for name in names},
     }
+
+
+def telling_entries(measures: Sequence[Mapping[str, Any]], attack: str) -> list[Mapping[str, Any]]:
+    """Return the entries that say most about an attack, of all models and settings.
+
+    They are those of one measure, of deleted facts in phrasings that documents use.
+    """
+    telling = _TELLING[attack]
+    return [
+        entry
+        for entry in measures
+        if entry["attack"] == attack
+        and (entry["name"], entry["variant"]) == (telling.name, telling.variant)
+        and not entry["group"].startswith("kept sources")
+        and "held-out" not in entry["group"]
+    ]
 
 
 def format_attacks(results: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@
         steps               when probes were asked, from 0
         accuracy            kind of fact -> share of right answers at each step, all seeds' probes
         retrained_accuracy  the same of the retrained model under the same attack
+        accuracy_per_seed, retrained_accuracy_per_seed   seed -> the same of that seed alone
         num_probes          kind -> probes of all seeds; num_documents, trained on
         kinds               kind -> `KindComparison`: before, start, retrained_start, area,
                             retrained_area, and levels: share of the gap, accuracy, steps,
@@ -38,8 +39,10 @@ from nulls_dist.benchmark.unlearning.relearned import (
     read_curve,
 )
 
-_KIND: Final = "unique"
-_SHARE: Final = 0.5
+TARGET_KIND: Final = "unique"
+"""Kind of fact that targets are about."""
+TARGET_SHARE: Final = 0.5
+"""Share of the gap that they are about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,13 +121,19 @@ def _entries(found: Found) -> Iterator[dict[str, Any]]:
 def _compared(curves: Mapping[int, Any]) -> dict[str, Any]:
     """Return what all seeds together say, and each alone."""
     if not curves:
-        names = ("accuracy", "retrained_accuracy", "num_probes", "kinds", "per_seed")
+        names = ["num_probes", "kinds", "per_seed"]
+        for accuracy in ("accuracy", "retrained_accuracy"):
+            names += [accuracy, f"{accuracy}_per_seed"]
         return {"steps": [], "num_documents": 0} | {name: {} for name in names}
     mean, retrained, before = (mean_curve(each) for each in zip(*curves.values(), strict=True))
     return {
         "steps": list(mean.steps),
         "accuracy": mean.accuracy,
         "retrained_accuracy": retrained.accuracy,
+        "accuracy_per_seed": {str(seed): each[0].accuracy for seed, each in curves.items()},
+        "retrained_accuracy_per_seed": {
+            str(seed): each[1].accuracy for seed, each in curves.items()
+        },
         "num_probes": mean.num_probes,
         "num_documents": mean.num_documents,
         "kinds": _kinds(mean, retrained, before),
@@ -160,14 +169,16 @@ def judge(relearning: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _verdict(target: RelearningTarget, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    ratio = _ratio(kinds.get(_KIND), _SHARE)
+    level = level_at(kinds.get(TARGET_KIND), TARGET_SHARE)
+    ratio = None if level is None else level["ratio"]
     value, bound = (None, None) if ratio is None else (ratio["value"], ratio["bound"])
     return {"value": value, "bound": bound, "met": target.is_met(ratio)}
 
 
-def _ratio(kind: Mapping[str, Any] | None, share: float) -> Mapping[str, Any] | None:
+def level_at(kind: Mapping[str, Any] | None, share: float) -> Mapping[str, Any] | None:
+    """Return the entry of a level, None where the kind was not asked or has no gap."""
     levels = [] if kind is None else kind["levels"]
-    return next((level["ratio"] for level in levels if level["share"] == share), None)
+    return next((level for level in levels if level["share"] == share), None)
 
 
 def format_relearning(results: Mapping[str, Any]) -> Iterator[str]:
@@ -180,12 +191,12 @@ def format_relearning(results: Mapping[str, Any]) -> Iterator[str]:
     )
     for entry in results["relearning"]:
         head = f"{entry['access']:<12}{entry['text']:<11}{entry['model']:<17}"
-        kind = entry["kinds"].get(_KIND)
+        kind = entry["kinds"].get(TARGET_KIND)
         if kind is None:
             reason = next(iter(entry["not_applicable"].values()), "no such fact")
             yield f"{head}  does not apply: {reason}"
             continue
-        ends = [entry[name][_KIND][-1] for name in ("accuracy", "retrained_accuracy")]
+        ends = [entry[name][TARGET_KIND][-1] for name in ("accuracy", "retrained_accuracy")]
         numbers = (kind["before"], kind["start"], *ends, kind["area"], kind["retrained_area"])
         ratios = [
             f"{level['share']:g}: {_text(level['ratio'], level['budget'])}"

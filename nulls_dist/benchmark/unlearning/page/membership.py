@@ -10,7 +10,7 @@ from nulls_dist.benchmark.drawing import GREY, new_figure, to_svg
 from nulls_dist.benchmark.unlearning.figures import MODELS
 from nulls_dist.benchmark.unlearning.inference import mean_over_seeds
 from nulls_dist.benchmark.unlearning.page.findings import Findings
-from nulls_dist.benchmark.unlearning.page.parts import Chart, Section, Table, limits, number
+from nulls_dist.benchmark.unlearning.page.parts import Chart, Section, Table, with_limits
 from nulls_dist.benchmark.unlearning.page.shapes import colour_of
 from nulls_dist.benchmark.unlearning.tables import Floats, column
 from nulls_dist.benchmark.unlearning.world import DELETED, UNSEEN
@@ -136,6 +136,4 @@ def _table(
 def _cell(findings: Findings, name: str) -> str:
     if name not in findings.results["figures"]:
         return "-"
-    figure = findings.figure(name)
-    value = number(figure["value"], 2)
-    return f"{value} {limits(figure['interval'], 2)}" if figure["interval"] else value
+    return with_limits(findings.figure(name), 2)

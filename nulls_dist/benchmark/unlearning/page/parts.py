@@ -55,3 +55,15 @@ def limits(interval: Mapping[str, Any] | None, digits: int = 3) -> str:
     if interval is None:
         return "no interval"
     return f"[{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]"
+
+
+def with_limits(figure: Mapping[str, Any], digits: int = 3) -> str:
+    """Return the value of a figure, and the ends of its interval where it has one."""
+    value = number(figure["value"], digits)
+    return f"{value} {limits(figure['interval'], digits)}" if figure["interval"] else value
+
+
+def count_seeds(content: Mapping[str, Any]) -> str:
+    """Say how many seeds a file of the benchmark covers, for a caption."""
+    seeds = len(content["seeds"])
+    return f"{seeds} seed{'s' if seeds > 1 else ''}"

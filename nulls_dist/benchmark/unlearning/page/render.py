@@ -6,7 +6,9 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nulls_dist.benchmark.drawing import paper_style
+from nulls_dist.benchmark.unlearning.page.attacks import build_attacks
 from nulls_dist.benchmark.unlearning.page.collateral import build_collateral
+from nulls_dist.benchmark.unlearning.page.deletions import build_deletions
 from nulls_dist.benchmark.unlearning.page.facts import build_facts
 from nulls_dist.benchmark.unlearning.page.findings import Findings
 from nulls_dist.benchmark.unlearning.page.isolation import build_isolation
@@ -15,6 +17,8 @@ from nulls_dist.benchmark.unlearning.page.likelihood import build_likelihood
 from nulls_dist.benchmark.unlearning.page.membership import build_membership
 from nulls_dist.benchmark.unlearning.page.parts import Section, limits, number
 from nulls_dist.benchmark.unlearning.page.provenance import build_all_figures, build_provenance
+from nulls_dist.benchmark.unlearning.page.relearning import build_relearning, relearning_targets
+from nulls_dist.benchmark.unlearning.page.sweeps import build_sweeps
 
 _TEMPLATE: Final = "report.html.jinja"
 
@@ -25,6 +29,10 @@ SECTIONS: Final[tuple[Callable[[Findings], Section | None], ...]] = (
     build_membership,
     build_collateral,
     build_language,
+    build_attacks,
+    build_relearning,
+    build_deletions,
+    build_sweeps,
     build_provenance,
     build_all_figures,
 )
@@ -47,11 +55,13 @@ def render_report(findings: Findings) -> str:
         lstrip_blocks=True,
     )
     results = findings.results
-    verdicts = [entry["met"] for entry in results["targets"]]
+    targets = [_target(findings, entry) for entry in results["targets"]]
+    targets += relearning_targets(findings)
+    verdicts = [target["met"] for target in targets]
     return environment.get_template(_TEMPLATE).render(
         size=results["size"],
         seeds=[str(seed) for seed in results["seeds"]],
-        targets=[_target(findings, entry) for entry in results["targets"]],
+        targets=targets,
         num_met=verdicts.count(True),
         num_missed=verdicts.count(False),
         num_unknown=verdicts.count(None),

@@ -25,6 +25,8 @@ MARKERS: Final = {
     "nearest": "^",
     "retrained, off": "X",
     "retrained, nearest": "P",
+    "dense": "v",
+    "dense retrained": "<",
 }
 """For print without colours."""
 
@@ -45,17 +47,43 @@ def draw_forest(axes: Any, rows: Mapping[str, Estimate], colours: Mapping[str, s
     for place, (label, estimate) in enumerate(rows.items()):
         draw_estimate(axes, estimate, place, colour=colours.get(label, GREY), upright=False)
         if estimate.value is None:
-            axes.text(
-                0.02,
-                place,
-                "not available",
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=8,
-                fontstyle="italic",
-                color=GREY,
-            )
-    axes.set_yticks(range(len(rows)), list(rows))
+            _write_missing(axes, "not available", place, color=GREY, fontsize=8)
+    _dress_rows(axes, list(rows))
+
+
+def draw_rows(
+    axes: Any, rows: Mapping[str, Mapping[str, Estimate]], *, missing: str = "not available"
+) -> None:
+    """Draw a row per label, in it a value per model with interval and seeds.
+
+    Args:
+        axes: where.
+        rows: label -> model in a state -> value; models that a row lacks leave their place empty.
+        missing: what is written for a value that is None.
+    """
+    names = [name for name in COLOURS if any(name in row for row in rows.values())]
+    step = 0.8 / max(len(names), 1)
+    for place, row in enumerate(rows.values()):
+        if place % 2:
+            axes.axhspan(place - 0.5, place + 0.5, color="#f6f6f6", linewidth=0, zorder=0)
+        for index, name in enumerate(names):
+            if name not in row:
+                continue
+            level = place + (index - (len(names) - 1) / 2) * step
+            colour, marker = colour_of(name), MARKERS[name]
+            draw_estimate(axes, row[name], level, colour=colour, upright=False, marker=marker)
+            if row[name].value is None:
+                _write_missing(axes, missing, level, color=colour, fontsize=6)
+    _dress_rows(axes, list(rows))
+
+
+def _write_missing(axes: Any, text: str, place: float, **settings: Any) -> None:
+    across = axes.get_yaxis_transform()
+    axes.text(0.02, place, text, transform=across, va="center", fontstyle="italic", **settings)
+
+
+def _dress_rows(axes: Any, rows: Sequence[str]) -> None:
+    axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -1,0 +1,276 @@
+"""Sweeps: what settings buy and cost, the benchmark's own model beside those with others."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from nulls_dist.benchmark.drawing import (
+    mark_chance,
+    new_figure,
+    to_svg,
+)
+from nulls_dist.benchmark.unlearning.page.findings import Estimate, Findings
+from nulls_dist.benchmark.unlearning.page.parts import (
+    Chart,
+    Section,
+    Table,
+    limits,
+    number,
+)
+from nulls_dist.benchmark.unlearning.page.provenance import flatten
+from nulls_dist.benchmark.unlearning.page.shapes import colour_of, draw_estimate
+from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS
+
+_SHARED: Final = "shared 3"
+_TRADES: Final = {"isolation off": 1.0, "AUC off": 0.5}
+"""What is traded against shared facts -> its value after a perfect deletion."""
+_TRADE_LABELS: Final = {
+    "isolation off": "isolation of unique facts, off",
+    "AUC off": "AUC of deleted unique facts, off",
+}
+_FACTS: Final = {
+    "own": ("own sinks", "-", "s"),
+    "off": ("off", "-", "o"),
+    _SHARED: ("off", "--", "^"),
+}
+_LOSSES: Final = {"loss own": ("own sinks", "-", "s"), "loss off": ("off", "-", "o")}
+"""Column -> state, whose colour it has, dashes and marker."""
+_LABELS: Final = {
+    "own": "unique facts, own sinks",
+    "off": "unique facts, off",
+    _SHARED: "shared by 3, off",
+    "loss own": "loss, own sinks",
+    "loss off": "loss, off",
+}
+_SERIES: Final = ("#2a7f62", "#8a4f9e", "#b0892b", "#555555", "#7fb8a0", "#c39bd0")
+_SHAPES: Final = "os^Dv<"
+_AROUND: Final = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""Where values stand beside their points, so that those of several settings do not meet."""
+_COLUMNS: Final = 4
+"""At most, side by side."""
+
+Model = Mapping[str, Any]
+
+
+def build_sweeps(findings: Findings) -> Section | None:
+    """Return the section, None where no model with another setting was asked."""
+    if findings.sweeps is None:
+        return None
+    models = findings.sweeps["models"]
+    settings = list(dict.fromkeys(each["setting"] for each in models if each["setting"]))
+    if not settings:
+        return None
+    charts = ceil(len(settings) / _COLUMNS)
+    chunks = [settings[place::charts] for place in range(charts)]
+    return Section(
+        title="Sweeps",
+        lead="The benchmark's model is trained again with one setting changed, on the first seed's "
+        "world, with the same initial values. A setting is better where shared facts survive and "
+        "deleted ones do not, which other settings trade against each other.",
+        charts=(
+            _trade_chart(models, settings),
+            *(_capacity_chart(models, each) for each in chunks),
+        ),
+        tables=(_table(models), _details(models)),
+    )
+
+
+def estimate_of_cell(cell: Mapping[str, Any] | None) -> Estimate:
+    """Return a column of a model as a value to draw; what was not computed has none."""
+    if cell is None:
+        return Estimate(value=None)
+    return Estimate(value=cell["value"], low=cell["low"], high=cell["high"])
+
+
+def _name(model: Model) -> str:
+    return f"{model['setting']} = {model['value']}" if model["setting"] else "as it is"
+
+
+def _trade_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
+    figure, panels = new_figure(3.6, columns=2)
+    missing = 0
+    for axes, (column, ideal) in zip(panels, _TRADES.items(), strict=True):
+        for model in models:
+            pair = [estimate_of_cell(model["figures"][each]) for each in (_SHARED, column)]
+            if any(each.value is None for each in pair):
+                missing += 1
+                continue
+            _draw_point(axes, model, pair, settings)
+        mark_chance(axes, ideal, upright=False)
+        axes.set(xlabel="right answers, facts shared by 3, off", ylabel=_TRADE_LABELS[column])
+        axes.margins(0.12)
+    _add_legend(figure, settings)
+    return Chart(
+        svg=Markup(to_svg(figure)),
+        caption="What survives against what is gone: facts that three sources state, asked of the "
+        "backbone alone (to the right is better), against isolation of unique facts of deleted "
+        "sources (left, only models of which a retrained one was trained) and the mean preference "
+        "for their right answers (right); dotted: as retrained, or guessing. Star: the benchmark's "
+        "own setting; numbers: value of the setting; grey: 95% intervals, whole sources drawn. "
+        f"One seed. Points that lack a figure: {missing}.",
+    )
+
+
+def _style(model: Model, settings: Sequence[str]) -> tuple[str, str, int]:
+    """Return colour, marker and size of a model."""
+    if model["setting"] is None:
+        return "#111111", "*", 13
+    index = settings.index(model["setting"]) % len(_SERIES)
+    return _SERIES[index], _SHAPES[index], 6
+
+
+def _draw_point(axes: Any, model: Model, pair: Sequence[Estimate], settings: Sequence[str]) -> None:
+    shared, traded = pair
+    colour, marker, size = _style(model, settings)
+    grey = {"color": "#d5d5d5", "linewidth": 1, "zorder": 1}
+    if shared.low is not None:
+        axes.hlines(traded.value, shared.low, shared.high, **grey)
+    if traded.low is not None:
+        axes.vlines(shared.value, traded.low, traded.high, **grey)
+    axes.plot(shared.value, traded.value, marker, color=colour, markersize=size, zorder=3)
+    index = 0 if model["setting"] is None else settings.index(model["setting"]) + 1
+    across, up = _AROUND[index % len(_AROUND)]
+    near = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
+    axes.annotate(
+        model["value"] or "as it is",
+        (shared.value, traded.value),
+        xytext=(5 * across, 5 * up),
+        ha="left" if across > 0 else "right",
+        va="bottom" if up > 0 else "top",
+        **near,
+    )
+
+
+def _add_legend(figure: Any, settings: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D  # heavy, and needed for reports only
+
+    models: list[Model] = [{"setting": None}, *({"setting": each} for each in settings)]
+    handles = [
+        Line2D([], [], linestyle="none", marker=marker, color=colour, markersize=min(size, 9))
+        for colour, marker, size in (_style(model, settings) for model in models)
+    ]
+    labels = ["as it is", *settings]
+    figure.legend(handles, labels, ncols=4, loc="outside upper left", columnspacing=1.2)
+
+
+def _capacity_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
+    rows = ((_FACTS, "right answers"), (_LOSSES, "loss (nats per token)"))
+    shared: dict[str, Any] = {"sharex": "col", "sharey": "row", "squeeze": False}
+    figure, grid = new_figure(4.2, max(len(settings), 2), len(rows), **shared)
+    for panels, (columns, title) in zip(grid, rows, strict=True):
+        panels[-1].set_visible(len(panels) == len(settings))
+        for axes, setting in zip(panels, settings, strict=False):
+            points = _points(models, setting)
+            for column, style in columns.items():
+                _draw_column(axes, points, column, style)
+            labels = [_tick(model) for model in points]
+            axes.set_xticks(range(len(points)), labels, fontsize=7.5)
+            axes.set_xlim(-0.5, len(points) - 0.5)
+            _mark_base(axes, points)
+        panels[0].set_ylabel(title)
+    grid[0][0].set_ylim(-0.03, 1.04)
+    for axes, setting in zip(grid[-1], settings, strict=False):
+        axes.set_xlabel(setting)
+    handles = [
+        pair for row in grid for pair in zip(*row[0].get_legend_handles_labels(), strict=True)
+    ]
+    figure.legend(*zip(*handles, strict=True), ncols=3, loc="outside upper left", columnspacing=1.2)
+    return Chart(
+        svg=Markup(to_svg(figure)),
+        caption="Capacity: each setting by itself, its values in order, not to scale; the "
+        "benchmark's own is shaded. Above: right answers about deleted sources before any "
+        "deletion, with their own sinks and by the backbone alone. Below: loss on validation text "
+        "of kept sources. Line upright: 95% interval, whole sources drawn. One seed.",
+    )
+
+
+def _points(models: Sequence[Model], setting: str) -> list[Model]:
+    """Return the models of a setting by its value, the benchmark's own among them."""
+    mine = [{**model} for model in models if model["setting"] == setting]
+    for base in models:
+        own = dict(flatten(base["configuration"])).get(setting)
+        if base["setting"] is None and own is not None:
+            mine.append({**base, "value": str(own).lower() if isinstance(own, bool) else str(own)})
+    return sorted(mine, key=lambda model: _order(model["value"]))
+
+
+def _order(value: str) -> tuple[int, float, str]:
+    """Order numbers by size, then words."""
+    try:
+        return 0, float(value), value
+    except ValueError:
+        return 1, 0.0, value
+
+
+def _tick(model: Model) -> str:
+    value: str = model["value"]
+    return value if model["setting"] else f"{value}\nas it is"
+
+
+def _mark_base(axes: Any, points: Sequence[Model]) -> None:
+    for place, model in enumerate(points):
+        if model["setting"] is None:
+            axes.axvspan(place - 0.35, place + 0.35, color="#efefef", zorder=0, linewidth=0)
+
+
+def _draw_column(
+    axes: Any, points: Sequence[Model], column: str, style: tuple[str, str, str]
+) -> None:
+    state, dashes, marker = style
+    colour = colour_of(state)
+    found = [
+        (place, estimate_of_cell(model["figures"][column])) for place, model in enumerate(points)
+    ]
+    known = [(place, estimate) for place, estimate in found if estimate.value is not None]
+    for place, estimate in known:
+        draw_estimate(axes, estimate, place, colour=colour, upright=True, marker=marker)
+    line = {"color": colour, "linestyle": dashes, "linewidth": 1.1, "marker": marker}
+    values = [estimate.value for _, estimate in known]
+    axes.plot([place for place, _ in known], values, markersize=5, label=_LABELS[column], **line)
+
+
+def _table(models: Sequence[Model]) -> Table:
+    return Table(
+        caption="Every model and figure, deleted sources unless said; - : no retrained model with "
+        "that setting was trained; losses in nats per token",
+        header=("setting", *COLUMNS, "training, s"),
+        rows=tuple(
+            (
+                _name(model),
+                *(_cell(model["figures"][column]) for column in COLUMNS),
+                f"{model['seconds']:,.0f}",
+            )
+            for model in models
+        ),
+    )
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    return "-" if cell is None else number(cell["value"])
+
+
+def _details(models: Sequence[Model]) -> Table:
+    rows = []
+    for model in models:
+        for cell in model["figures"].values():
+            if cell is not None:
+                interval = None if cell["low"] is None else cell
+                ends = limits(interval)
+                loss = "loss, " if cell["figure"].startswith("perplexity") else ""
+                rows.append(
+                    (
+                        _name(model),
+                        loss + cell["figure"],
+                        number(cell["value"]),
+                        ends,
+                        f"{cell['n']:,}",
+                    )
+                )
+    return Table(
+        caption="The same with 95% intervals and n",
+        header=("setting", "figure", "value", "interval", "n"),
+        rows=tuple(rows),
+        folded=True,
+    )
