@@ -78,6 +78,7 @@ def _read_json(path: Path, data: mmap.mmap) -> Pairs:
 
 def _read_pickle(path: Path, data: mmap.mmap) -> Pairs:
     title: str | None = None
+    end = 0
     try:
         for opcode, value, place in pickletools.genops(cast("IO[bytes]", data)):
             if opcode.name in _STRINGS and title is None:
@@ -91,7 +92,12 @@ def _read_pickle(path: Path, data: mmap.mmap) -> Pairs:
                     "titles to whole numbers; it was not unpickled. Where you trust it, convert it "
                     "to JSON"
                 )
+            end = (place or 0) + 1
     except ValueError as error:
         raise InputError(f"{path}: not a whole pickle: {error}") from error
+    if end < len(data):
+        raise InputError(
+            f"{path}, byte {end}: more follows after the pickle; nothing was unpickled"
+        )
     if title is not None:
         raise InputError(f"{path}: {title!r} has no whole number; nothing was unpickled")

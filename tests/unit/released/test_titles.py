@@ -76,6 +76,7 @@ class Hostile:
         ("a.pkl", pickle.dumps("a"), "'a' has no whole number"),
         ("a.pkl", pickle.dumps({"a": 1})[:-6], "not a whole pickle"),
         ("a.pkl", b"\xff\xff", "not a whole pickle"),
+        ("a.pkl", 2 * pickle.dumps({"a": 1}, 2), "more follows after the pickle"),
         ("a.txt", b"One\n\xff\n", "line 2: not UTF-8"),
         ("a.txt", "One\n\nTwo", "titles must not be empty"),
         ("a.txt", "", "holds no title"),
