@@ -3,7 +3,8 @@
 A method declares what it needs (`contract.Need`) and gets that and nothing else (`work.Work`);
 `runner.run` keeps its costs, evaluates it on the way, stops it by a stated rule and records what a
 repetition takes. Methods work on any `torch.nn.Module` that gives logits for tokens: every
-`AutoModelForCausalLM`, and dense checkpoints of this project (`dense_control`). One process.
+`AutoModelForCausalLM`, and dense checkpoints of this project (`dense_control`). One process,
+or several that share the work (`data_parallel`).
 
 Every formula names its source. "Verified in code" means that it was read in the named repository;
 what is said without it comes from a publication's text or is marked as unverified. Published

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nulls_dist.posthoc.contract import Example, Split
+from nulls_dist.posthoc.replicas import ALONE, Replicas
 
 T = TypeVar("T")
 
@@ -21,26 +22,46 @@ _PADDING: Final = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B examples of the same split."""
+    """Examples of the same split, of which this process computes B."""
 
     examples: tuple[Example, ...]
+    """Of all processes together."""
     split: Split
     input_ids: Tensor
     """(B, T) int64."""
     labels: Tensor
     """(B, T) int64: the same tokens where they count, IGNORED elsewhere; not shifted."""
+    token_share: float = 1.0
+    """What a mean over the tokens of B that count is multiplied by: then the mean over processes is
+    that over the tokens of all examples."""
+    text_share: float = 1.0
+    """The same of a mean over examples."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens without padding."""
+        """Tokens without padding, of all processes together."""
         return sum(len(example.tokens) for example in self.examples)
 
 
-def collate(examples: Sequence[Example], split: Split, device: torch.device) -> Batch:
-    """Make a batch of at least one example on a device."""
-    input_ids = pad([example.tokens for example in examples])
+def collate(
+    examples: Sequence[Example],
+    split: Split,
+    device: torch.device,
+    replicas: Replicas = ALONE,
+) -> Batch:
+    """Make a batch of at least one example on a device.
+
+    Args:
+        examples: of all processes together.
+        split: whose they are.
+        device: of this process.
+        replicas: who computes them. One that has none computes the first, which counts for nothing.
+    """
+    own = replicas.own(examples)
+    computed = own or examples[:1]
+    input_ids = pad([example.tokens for example in computed])
     labels = torch.full_like(input_ids, IGNORED)
-    for row, example in enumerate(examples):
+    for row, example in enumerate(computed):
         counted = slice(example.start, len(example.tokens))
         labels[row, counted] = input_ids[row, counted]
     return Batch(
@@ -48,7 +69,13 @@ def collate(examples: Sequence[Example], split: Split, device: torch.device) -> 
         split=split,
         input_ids=input_ids.to(device),
         labels=labels.to(device),
+        token_share=replicas.size * _num_counted(own) / _num_counted(examples),
+        text_share=replicas.size * len(own) / len(examples),
     )
+
+
+def _num_counted(examples: Sequence[Example]) -> int:
+    return sum(len(example.tokens) - example.start for example in examples)
 
 
 def pad(texts: Sequence[Sequence[int]]) -> Tensor:

@@ -84,8 +84,8 @@ class PartialModelCollapse(Method):
         for prompts in work.steps(work.forget_prompt_batches()):
             batch = targets.batch(prompts)
             kept = work.retain_batch(len(prompts))
-            forget = losses.mean_nll(work.logits(batch), batch.labels)
-            retain = losses.mean_nll(work.logits(kept), kept.labels)
+            forget = batch.token_share * losses.mean_nll(work.logits(batch), batch.labels)
+            retain = kept.token_share * losses.mean_nll(work.logits(kept), kept.labels)
             work.update(forget + self.retain_weight * retain)
         return work.model
 

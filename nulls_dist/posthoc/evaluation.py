@@ -16,6 +16,7 @@ from nulls_dist.posthoc.causal_model import Answers, device_of, own_random_numbe
 from nulls_dist.posthoc.contract import Example, Request
 from nulls_dist.posthoc.ledger import Meter
 from nulls_dist.posthoc.plan import StopRule
+from nulls_dist.posthoc.replicas import ALONE, Replicas
 from nulls_dist.sources import NO_SOURCE
 
 Evaluate = Callable[[LanguageModel], Mapping[str, float]]
@@ -52,8 +53,12 @@ class Evaluations:
         done: so far, in order.
     """
 
-    def __init__(self, evaluate: Evaluate | None, rule: StopRule | None) -> None:
+    def __init__(
+        self, evaluate: Evaluate | None, rule: StopRule | None, replicas: Replicas = ALONE
+    ) -> None:
         """Take the callback and the rule, each None for off.
+
+        All processes evaluate; the first one's scores are everybody's, so that all stop together.
 
         Raises:
             ConfigError: a rule has nothing to look at.
@@ -66,6 +71,7 @@ class Evaluations:
         self.done: list[Evaluation] = []
         self._evaluate = evaluate
         self._rule = rule
+        self._replicas = replicas
 
     def stops(self, model: nn.Module, at: float, unit: Unit, meter: Meter | None = None) -> bool:
         """Evaluate, and say whether the rule is met.
@@ -82,7 +88,10 @@ class Evaluations:
         if self._evaluate is None:
             return False
         with meter.paused() if meter else nullcontext(), own_random_numbers(device_of(model)):
-            scores = dict(self._evaluate(Answers(model)))
+            found = self._evaluate(Answers(model))
+            names = list(found)
+            agreed = self._replicas.of_first([found[name] for name in names])
+        scores = dict(zip(names, agreed, strict=True))
         self.done.append(Evaluation(at=at, unit=unit, scores=scores))
         if self._rule is None:
             return False

@@ -56,7 +56,7 @@ class GradientMethod(IterativeMethod):
 
     @abstractmethod
     def forget_loss(self, work: Work, batch: Batch) -> Tensor:
-        """Return L_forget, ()."""
+        """Return L_forget, (): of the rows of this process, times their share."""
 
     def loss(self, work: Work, batch: Batch) -> Tensor:
         """Return the weighted sum; as many retained examples are drawn as there are forgotten."""
@@ -69,7 +69,7 @@ class GradientMethod(IterativeMethod):
         else:
             reference = work.reference_logits(kept)
             retain = losses.kl_from_reference(work.logits(kept), reference, kept.labels)
-        return forget + self.retain_weight * retain
+        return forget + self.retain_weight * kept.token_share * retain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class GradientAscent(GradientMethod):
 
     def forget_loss(self, work: Work, batch: Batch) -> Tensor:
         """Return `losses.ascent`."""
-        return losses.ascent(work.logits(batch), batch.labels)
+        return batch.token_share * losses.ascent(work.logits(batch), batch.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class NPO(GradientMethod):
         """Return `losses.npo`."""
         reference = losses.sequence_nll(work.reference_logits(batch), batch.labels)
         nll = losses.sequence_nll(work.logits(batch), batch.labels)
-        return losses.npo(nll, reference, beta=self.beta)
+        return batch.text_share * losses.npo(nll, reference, beta=self.beta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class SimNPO(GradientMethod):
         """Return `losses.simnpo`."""
         nll = losses.sequence_nll(work.logits(batch), batch.labels)
         per_token = nll / losses.num_counted(batch.labels)
-        return losses.simnpo(per_token, beta=self.beta, delta=self.delta)
+        return batch.text_share * losses.simnpo(per_token, beta=self.beta, delta=self.delta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,8 @@ class RefusalPreference(GradientMethod):
             for example, number in zip(batch.examples, chosen.tolist(), strict=True)
         ]
         preferred = _gain(work, work.collate(refusing, Split.FORGET))
-        return losses.preference(preferred, _gain(work, batch), beta=self.beta)
+        loss = losses.preference(preferred, _gain(work, batch), beta=self.beta)
+        return batch.text_share * loss
 
 
 def _gain(work: Work, batch: Batch) -> Tensor:
@@ -203,4 +204,5 @@ class UNDIAL(GradientMethod):
     def forget_loss(self, work: Work, batch: Batch) -> Tensor:
         """Return `losses.undial`."""
         teacher = work.reference_logits(batch)
-        return losses.undial(work.logits(batch), teacher, batch.labels, beta=self.beta)
+        loss = losses.undial(work.logits(batch), teacher, batch.labels, beta=self.beta)
+        return batch.token_share * loss

@@ -27,7 +27,8 @@ class Method(ABC):
         """Make the model forget.
 
         It is called only when there is something to forget, in training mode if it declared
-        gradients. All random numbers come from `work.draws` or from torch's global generator.
+        gradients. All random numbers come from `work.draws` or from torch's global generator. Every
+        process of several runs it, and must come to the same decisions.
 
         Args:
             work: what it declared.
@@ -48,7 +49,10 @@ class IterativeMethod(Method):
 
     @abstractmethod
     def loss(self, work: Work, batch: Batch) -> Tensor:
-        """Return what a step makes smaller, (): of a batch of the text to forget."""
+        """Return what a step makes smaller, (): of a batch of the text to forget.
+
+        Means over the rows of a batch are multiplied by the rows' share (`Batch`).
+        """
 
     def unlearn(self, work: Work) -> nn.Module:
         """Take steps until the plan ends."""

@@ -58,4 +58,4 @@ class Ending(StrEnum):
     RULE = "the stop rule was met"
     METHOD = "the method found nothing more to do"
     PLAN = "the plan was carried out"
-    DIVERGED = "the loss was not finite"
+    DIVERGED = "the loss or its gradient was not finite"

@@ -18,6 +18,7 @@ from nulls_dist.posthoc.evaluation import Evaluation
 from nulls_dist.posthoc.ledger import CostLedger
 from nulls_dist.posthoc.method import Method
 from nulls_dist.posthoc.plan import Ending, Plan
+from nulls_dist.posthoc.replicas import ALONE, Replicas
 
 FORMAT_VERSION: Final = 1
 
@@ -39,6 +40,7 @@ class RunRecord:
     """From the start to the end."""
     cost: CostLedger
     sanity: Sanity
+    replicas: Replicas = ALONE
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -56,6 +58,7 @@ class RunRecord:
             "evaluations": [evaluation.to_dict() for evaluation in self.evaluations],
             "cost": self.cost.to_dict(),
             "sanity": self.sanity.to_dict(),
+            "parallel": self.replicas.describe(),
             "software": _software(),
         }
 

@@ -66,9 +66,10 @@ class ReinforcedMethod(Method):
         try:
             for _ in range(work.plan.max_steps):
                 batch = next(batches)
-                work.update(losses.mean_nll(work.logits(batch), batch.labels))
+                work.update(batch.token_share * losses.mean_nll(work.logits(batch), batch.labels))
             reinforced = Snapshot(work.model)
         finally:
+            work.forget_momentum()
             start.restore(work.model)
         if all(torch.equal(start.weights[name], now) for name, now in reinforced.weights.items()):
             raise ConfigError(

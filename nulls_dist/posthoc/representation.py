@@ -47,4 +47,4 @@ class RMU(IterativeMethod):
         kept = work.retain_batch(len(batch.examples))
         before = work.reference_activations(kept, self.layer)
         held = losses.activation_distance(work.activations(kept, self.layer), before, kept.labels)
-        return forget + self.retain_weight * held
+        return batch.text_share * forget + self.retain_weight * kept.text_share * held

@@ -23,6 +23,7 @@ from nulls_dist.posthoc.ledger import CostLedger
 from nulls_dist.posthoc.method import Method
 from nulls_dist.posthoc.plan import Ending, Plan
 from nulls_dist.posthoc.record import RunRecord, describe_model
+from nulls_dist.posthoc.replicas import ALONE, Replicas
 from nulls_dist.posthoc.work import DivergedError, Work
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,12 @@ def run(
     request: Request,
     plan: Plan,
     evaluate: Evaluate | None = None,
+    replicas: Replicas = ALONE,
 ) -> Outcome:
     """Make a model forget, in place.
 
-    An empty request changes nothing. On a CPU the same arguments and number of threads give the
-    same bits.
+    An empty request changes nothing. On a CPU the same arguments and number of threads and
+    processes give the same bits.
 
     Args:
         model: as `causal_model` says; its parameters that require gradients may change.
@@ -55,14 +57,21 @@ def run(
         request: what to forget; what the method does not declare it does not see.
         plan: steps, optimizer, stop rule, seed.
         evaluate: scores along the way, from the start to the end.
+        replicas: the processes that share the work (`data_parallel`); this one alone by default.
 
     Raises:
         ConfigError: the plan or the method's settings do not fit.
-        InputError: the request lacks what the method needs, or has tokens the model does not know.
+        InputError: the request lacks what the method needs, has tokens the model does not know, or
+            is not the same in every process, and likewise with the other arguments.
         RefusedError: the method used what it had not declared.
     """
     examiner = Examiner(model, request)
-    evaluations = Evaluations(evaluate, plan.stop)
+    before = weights_sha256(examiner.start.weights)
+    replicas.check_same(
+        "the model, request, method or plan",
+        repr((before, request.describe(), method.name, method.settings, plan)),
+    )
+    evaluations = Evaluations(evaluate, plan.stop, replicas)
     ledger = CostLedger()
     num_parameters = count_parameters(model)
     was_training = model.training
@@ -73,26 +82,25 @@ def run(
         ending, unlearned = Ending.ALREADY, model
     else:
         granted = _grant(method, request, examiner.start)
-        work = Work(model, plan, granted, evaluations, ledger)
+        work = Work(model, plan, granted, evaluations, ledger, replicas)
         try:
             ending, unlearned = _carry_out(method, work)
         finally:
             model.train(was_training)
     unlearned.train(was_training)
+    after = weights_sha256(dict(model.named_parameters()))
+    replicas.check_same("the unlearned model", after)
     ledger.extra_parameters = count_parameters(unlearned) - num_parameters
     record = RunRecord(
         method=method,
         plan=plan,
         request=request.describe(),
-        model=describe_model(
-            model,
-            sha256_before=weights_sha256(examiner.start.weights),
-            sha256_after=weights_sha256(dict(model.named_parameters())),
-        ),
+        model=describe_model(model, sha256_before=before, sha256_after=after),
         ending=ending,
         evaluations=evaluations.done,
         cost=ledger,
         sanity=examiner.compare(unlearned),
+        replicas=replicas,
     )
     _warn(record)
     return Outcome(model=unlearned, record=record)
@@ -131,6 +139,7 @@ def _carry_out(method: Method, work: Work) -> tuple[Ending, nn.Module]:
             logger.warning("%s stopped: %s", method.name, error)
             return Ending.DIVERGED, work.model
         finally:
+            work.forget_momentum()
             work.model.zero_grad()
     return work.ending, unlearned
 

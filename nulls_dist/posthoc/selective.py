@@ -92,7 +92,7 @@ class TaskArithmeticUnlearning(TaskVector):
 def _ascend(work: Work, threshold: float) -> bool:
     """Take passes until no text is above the threshold; return whether the stop rule was met."""
     for batch in work.steps(_passes(work, threshold)):
-        work.update(losses.ascent_per_text(work.logits(batch), batch.labels))
+        work.update(batch.text_share * losses.ascent_per_text(work.logits(batch), batch.labels))
     return work.is_stopped
 
 

@@ -3,6 +3,7 @@
 Whatever a method computes goes through this object, which counts the tokens.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nulls_dist.errors import InputError, RefusedError
+from nulls_dist.errors import RefusedError
 from nulls_dist.eval.greedy import continue_texts
 from nulls_dist.eval.token_scores import Passage, TokenScores
 from nulls_dist.posthoc.batches import Batch, collate, sample, shuffled
@@ -29,6 +30,7 @@ from nulls_dist.posthoc.contract import Example, Need, Split
 from nulls_dist.posthoc.evaluation import Evaluations, Unit, score_examples
 from nulls_dist.posthoc.ledger import CostLedger, Meter
 from nulls_dist.posthoc.plan import Ending, Plan
+from nulls_dist.posthoc.replicas import Descent, Replicas
 from nulls_dist.sources import NO_SOURCE
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class Draws(IntEnum):
 
 
 class DivergedError(Exception):
-    """A loss is not finite: the run ends with the weights before it."""
+    """A loss or its gradient is not finite: the run ends with the weights before it."""
 
 
 class Work:
@@ -64,6 +66,7 @@ class Work:
         granted: Mapping[Need, Any],
         evaluations: Evaluations,
         ledger: CostLedger,
+        replicas: Replicas,
     ) -> None:
         """Begin.
 
@@ -73,6 +76,7 @@ class Work:
             granted: what the method declared; the reference model as a snapshot.
             evaluations: along the way.
             ledger: where costs go.
+            replicas: who shares the work.
         """
         self.model = model
         self.plan = plan
@@ -81,6 +85,7 @@ class Work:
         self.ending = Ending.PLAN
         self._granted = granted
         self._evaluations = evaluations
+        self._replicas = replicas
         self._device = device_of(model)
         self._draws: dict[Draws, np.random.Generator] = {}
         self._with_gradients = dict.fromkeys(Split, 0)
@@ -155,8 +160,8 @@ class Work:
         return self.collate(sample(self.retain_text, count, self.draws(Draws.RETAIN)), Split.RETAIN)
 
     def collate(self, examples: Sequence[Example], split: Split) -> Batch:
-        """Make a batch on the model's device."""
-        return collate(examples, split, self._device)
+        """Make a batch on the model's device, of which this process computes its part."""
+        return collate(examples, split, self._device, self._replicas)
 
     def logits(self, batch: Batch) -> Tensor:
         """Return the model's logits, (B, T, V)."""
@@ -221,18 +226,19 @@ class Work:
         """Take a step of the optimizer down the gradient of a loss.
 
         Args:
-            loss: () of logits or activations that this object gave.
+            loss: () of logits or activations that this object gave; of the rows of this process,
+                times their share.
 
         Raises:
-            DivergedError: the loss is not finite; nothing changes.
+            DivergedError: the loss or its gradient is not finite; nothing changes.
             RefusedError: gradients were not declared.
         """
         self._grant(Need.GRADIENTS)
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the loss is {loss.item()}")
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self._optimizer.step()
+        value = self._replicas.mean(loss)
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss is {value}")
+        if not self._descent.step(loss):
+            raise DivergedError("the gradient is not finite")
         for split in Split:
             self.ledger.backward_tokens[split] += self._with_gradients[split]
             self._with_gradients[split] = 0
@@ -243,8 +249,13 @@ class Work:
         return self.ending is Ending.RULE
 
     def forget_momentum(self) -> None:
-        """Let the next update be the first of a new optimizer."""
-        self.__dict__.pop("_optimizer", None)
+        """Let the next update be the first of a new optimizer.
+
+        It must be called, too, when weights were written: an optimizer may hold copies of them.
+        """
+        if "_descent" in self.__dict__:
+            self._descent.close()
+            del self._descent
 
     def steps(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield a batch for every step, evaluating on the way and at the end.
@@ -290,12 +301,5 @@ class Work:
             self._with_gradients[batch.split] += batch.num_tokens
 
     @cached_property
-    def _optimizer(self) -> torch.optim.AdamW:
-        trainable = [each for each in self.model.parameters() if each.requires_grad]
-        if not trainable:
-            raise InputError(
-                "no parameter of the model can be trained; set requires_grad on those to change"
-            )
-        return torch.optim.AdamW(
-            trainable, lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
-        )
+    def _descent(self) -> Descent:
+        return self._replicas.descent(self.model, self.plan)

@@ -7,31 +7,18 @@ import torch
 
 from nulls_dist.errors import ConfigError, InputError, RefusedError
 from nulls_dist.posthoc.causal_model import Answers, next_token_logits
-from nulls_dist.posthoc.collapse import PartialModelCollapse
 from nulls_dist.posthoc.contract import Need, Request, Split
-from nulls_dist.posthoc.eco import ECOPrompts
 from nulls_dist.posthoc.evaluation import mean_nll
-from nulls_dist.posthoc.gradient_methods import (
-    NPO,
-    UNDIAL,
-    GradientAscent,
-    GradientDifference,
-    KLRegularised,
-    RefusalPreference,
-    RetainTerm,
-    SimNPO,
-)
+from nulls_dist.posthoc.gradient_methods import NPO, GradientAscent, RefusalPreference, RetainTerm
 from nulls_dist.posthoc.plan import Ending, Plan, StopRule
-from nulls_dist.posthoc.prompt_classifier import HashedNgrams
 from nulls_dist.posthoc.reinforced import LogitDifference, TaskVector
 from nulls_dist.posthoc.representation import RMU
 from nulls_dist.posthoc.runner import run
-from nulls_dist.posthoc.selective import SelectiveGradientAscent, TaskArithmeticUnlearning
+from tests.posthoc_methods import METHODS, NUM_FEATURES, NUM_SAMPLES
 from tests.tiny_llama import (
     FORGET,
     LENGTH,
     PROMPT,
-    REFUSALS,
     REQUEST,
     RETAIN,
     equal_weights,
@@ -40,25 +27,6 @@ from tests.tiny_llama import (
     weights_of,
 )
 
-NUM_FEATURES, NUM_SAMPLES = 64, 4
-METHODS = [
-    GradientAscent(),
-    GradientDifference(),
-    KLRegularised(),
-    NPO(),
-    SimNPO(),
-    RefusalPreference(refusals=REFUSALS),
-    UNDIAL(),
-    RMU(layer="model.layers.0"),
-    TaskVector(strengths=(1.0,)),
-    LogitDifference(strengths=(32.0,)),
-    SelectiveGradientAscent(threshold=0.0),
-    TaskArithmeticUnlearning(threshold=0.0, strengths=(1.0,)),
-    ECOPrompts(classifier=HashedNgrams(num_features=NUM_FEATURES)),
-    PartialModelCollapse(
-        max_new_tokens=LENGTH - PROMPT, num_samples=NUM_SAMPLES, temperature=2.0, top_p=1.0
-    ),
-]
 PLAN = Plan(max_steps=2, batch_size=2, learning_rate=1e-3)
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

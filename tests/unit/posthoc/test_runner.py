@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -183,15 +183,19 @@ def test_a_run_that_changes_nothing_is_reported(caplog):
     assert f"0 of {record.sanity.num_tensors} tensors changed" in record.summary()
 
 
-def test_a_run_that_diverges_ends(tmp_path):
+def test_a_run_that_diverges_ends_with_weights_that_are_numbers():
     plan = Plan(max_steps=50, learning_rate=1e30)
     record = run(trained_llama(), GradientAscent(), REQUEST, plan, forget_nll).record
     assert record.ending is Ending.DIVERGED
     assert record.sanity.collapsed is True
-    record.write(tmp_path / "run.json")
-    written = read_json(tmp_path / "run.json")
-    assert written["sanity"]["collapsed"] is True
-    assert written["sanity"]["retain_nll_after"] is None
+    assert record.sanity.has_finite_weights
+
+
+def test_what_is_no_number_is_null_in_the_record():
+    record = run(trained_llama(), GradientAscent(), REQUEST, Plan(max_steps=1)).record
+    broken = replace(record.sanity, retain_nll_after=math.nan)
+    assert broken.collapsed is True
+    assert broken.to_dict()["retain_nll_after"] is None
 
 
 def test_fine_tuning_that_diverges_leaves_the_model_as_it_was():
