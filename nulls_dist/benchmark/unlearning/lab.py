@@ -135,7 +135,7 @@ def begin_lab(root: Path, size: Size) -> Lab:
     commands = Commands()
     file = root / _SIZE_FILE
     if file.is_file():
-        _check_same(root, durable.read_json(file), size.to_dict())
+        _check_same(root, Size(**durable.read_json(file)).to_dict(), size.to_dict())
     elif root.exists() and any(root.iterdir()):
         raise InputError(f"{root} exists and is no benchmark's directory; name another")
     else:

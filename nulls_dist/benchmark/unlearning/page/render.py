@@ -6,6 +6,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nulls_dist.benchmark.drawing import paper_style
+from nulls_dist.benchmark.unlearning.page.book import build_book
 from nulls_dist.benchmark.unlearning.page.collateral import build_collateral
 from nulls_dist.benchmark.unlearning.page.facts import build_facts
 from nulls_dist.benchmark.unlearning.page.findings import Findings
@@ -14,13 +15,16 @@ from nulls_dist.benchmark.unlearning.page.language import build_language
 from nulls_dist.benchmark.unlearning.page.likelihood import build_likelihood
 from nulls_dist.benchmark.unlearning.page.membership import build_membership
 from nulls_dist.benchmark.unlearning.page.parts import Section, limits, number
+from nulls_dist.benchmark.unlearning.page.power import build_power
 from nulls_dist.benchmark.unlearning.page.provenance import build_all_figures, build_provenance
 
 _TEMPLATE: Final = "report.html.jinja"
 
 SECTIONS: Final[tuple[Callable[[Findings], Section | None], ...]] = (
+    build_power,
     build_facts,
     build_isolation,
+    build_book,
     build_likelihood,
     build_membership,
     build_collateral,
