@@ -1,6 +1,7 @@
 """The directory of one benchmark: what lies where, and what is done already.
 
     DIR/benchmark.json                the size, resolved; the directory is for this one alone
+    DIR/seed-0/texts                  real text: articles as the corpora take them, see `real_world`
     DIR/seed-0/world                  corpus of all sources, also of those no model is trained on
     DIR/seed-0/corpus                 what models are trained on
     DIR/seed-0/corpus-without         what retrained models are trained on

@@ -111,6 +111,11 @@ class Size:
 
 _TRAINING: Final = {"train.eval_every": 0, "train.save_every": 500, "train.keep_last": 1}
 """A training that was killed continues from its latest checkpoint; models are asked at the end."""
+_LARGE_SOURCES: Final = {
+    **{"model.first_sink_layer": 2, "model.sink_dropout": 0.05},
+    **{"model.num_sinks": 2048, "model.num_active": 64},
+}
+"""Sources of much text need more sinks each, and a larger pool, lest all of them share all."""
 
 SIZES: Final = {
     size.name: size
@@ -166,7 +171,7 @@ SIZES: Final = {
             book_articles=30,
             vocabulary=2000,
             preset="nulls_demo",
-            settings=_TRAINING | {"train.steps": 2000, "model.num_active": 64},
+            settings=_TRAINING | _LARGE_SOURCES | {"train.steps": 2000},
             max_collateral=0.3,
             has_dense=False,
         ),
@@ -180,7 +185,7 @@ SIZES: Final = {
             article_characters=5000,
             vocabulary=4000,
             preset="nulls_demo",
-            settings=_TRAINING | {"train.steps": 2200, "model.num_active": 32},
+            settings=_TRAINING | _LARGE_SOURCES | {"train.steps": 2200},
             max_collateral=0.3,
             has_dense=False,
         ),

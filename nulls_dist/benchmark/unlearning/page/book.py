@@ -36,9 +36,9 @@ def build_book(findings: Findings) -> Section | None:
     chart = Chart(
         svg=Markup(to_svg(figure)),
         caption="The book, a source of many chapters that is deleted as a whole. Left: share of "
-        "its tokens that are the model's first choice; middle: how large a rest of a chapter greedy "
-        "decoding writes to its end; right: right answers about facts that only the book states. "
-        "Dot: all seeds; rings: single seeds; line: interval, where there are several books. "
+        "its tokens that are the model's first choice; middle: how large a rest of a chapter "
+        "greedy decoding writes to its end; right: right answers about facts that only the book "
+        "states. Dot: all seeds; rings: single seeds; line: interval, where there are several. "
         + findings.basis(_MEASURES[labels[0]] + models[0], "chapters"),
     )
     return Section(
