@@ -112,8 +112,10 @@ class Size:
 _TRAINING: Final = {"train.eval_every": 0, "train.save_every": 500, "train.keep_last": 1}
 """A training that was killed continues from its latest checkpoint; models are asked at the end."""
 _LARGE_SOURCES: Final = {
-    **{"model.first_sink_layer": 2, "model.sink_dropout": 0.05},
-    **{"model.num_sinks": 2048, "model.num_active": 64},
+    "model.first_sink_layer": 2,
+    "model.sink_dropout": 0.05,
+    "model.num_sinks": 2048,
+    "model.num_active": 64,
 }
 """Sources of much text need more sinks each, and a larger pool, lest all of them share all."""
 
