@@ -153,11 +153,12 @@ def test_questions_are_read_with_their_shortest_answer(tmp_path):
 
 def test_a_file_of_something_else_is_refused_with_its_line(tmp_path):
     path = tmp_path / "articles.jsonl"
-    path.write_text('{"source": "A", "paragraphs": [], "qas": []}\n{"title": "B"}\n')
+    line = '{"source": "A", "paragraphs": [], "qas": []}\n'
+    path.write_text(line + '{"title": "B"}\n')
     with pytest.raises(InputError, match=r"articles.jsonl, line 2: .*paragraphs"):
         list(read_questions(path))
     packed = tmp_path / "articles.jsonl.xz"
-    packed.write_bytes(lzma.compress(path.read_bytes())[:-20])
+    packed.write_bytes(lzma.compress(line.encode())[:-20])
     with pytest.raises(InputError, match="damaged"):
         list(read_questions(packed))
 
