@@ -73,11 +73,12 @@ def evidence_of(tmp_path, answers=(), documents=(), sources=()):
 
 def answers_of(num_sources, *, num_known):
     """Two facts per source; of the first sources one is known, to own sinks alone."""
-    for source_id in range(num_sources):
-        for fact in ("a", "b"):
-            known = source_id < num_known and fact == "a"
-            yield answer(figures.OWN, source_id, fact, correct=known)
-            yield answer(figures.RETRAINED_OFF, source_id, fact, correct=False)
+    return [
+        answer(asked, source_id, fact, correct=is_own and source_id < num_known and fact == "a")
+        for source_id in range(num_sources)
+        for fact in ("a", "b")
+        for asked, is_own in ((figures.OWN, True), (figures.RETRAINED_OFF, False))
+    ]
 
 
 @pytest.mark.parametrize(
