@@ -105,9 +105,21 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: id, and every row is a source of its own)",
     )
     group = parser.add_argument_group("--format generated")
-    group.add_argument("--articles", type=number, default=300, help="sources (default 300)")
+    group.add_argument("--articles", type=number, default=300, help="to invent (default 300)")
     group.add_argument("--renderings", type=number, default=8, help="documents each (default 8)")
     group.add_argument("--seed", type=int, default=0, help="of what is invented (default 0)")
+    group.add_argument(
+        "--articles-per-source",
+        type=number,
+        default=1,
+        help="that make up a collection, which is one source (default 1: each is a source)",
+    )
+    group.add_argument(
+        "--book-articles",
+        type=int,
+        default=0,
+        help="that make up one more source, a book (default 0: none)",
+    )
     return parser
 
 
@@ -156,7 +168,13 @@ def _open_reader(args: argparse.Namespace) -> "Reader":
     _check_only_for(args, ("text_field", "source_key"), _ROW_FORMATS)
     _check_only_for(args, ("index",), ("wikipedia",))
     if args.format == _GENERATED:
-        spec = EncyclopediaSpec(articles=args.articles, renderings=args.renderings, seed=args.seed)
+        spec = EncyclopediaSpec(
+            articles=args.articles,
+            renderings=args.renderings,
+            seed=args.seed,
+            articles_per_source=args.articles_per_source,
+            book_articles=args.book_articles,
+        )
         return readers.open_generated(spec, name=args.name)
     if args.format == "wikipedia":
         return readers.open_wikipedia(

@@ -54,7 +54,11 @@ def open_generated(spec: EncyclopediaSpec, *, name: str | None) -> Reader:
         is_divisible=False,
         cleaner=keep_text,
         cleaner_version="none",
-        describe=lambda: {"format": "generated", **asdict(spec)},
+        describe=lambda: {
+            "format": "generated",
+            **asdict(spec),
+            "multiplicities": list(spec.multiplicities),  # as JSON gives them back
+        },
         write_facts=lambda path: write_facts(
             build_encyclopedia(spec), path, partial(source_id_of, corpus)
         ),

@@ -10,15 +10,18 @@ Every article is a source. It states three kinds of facts, which unlearning must
 Each fact has five phrasings. Three, drawn per article and fact, occur in the article's documents;
 two are held out to ask for the fact in words the model never saw. A document ("rendering") states
 every fact once, in a random training phrasing and in random order.
+
+Sources may be coarser than articles (`gathering`): what an article states, its source states.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from data_prep.documents import Document
 from data_prep.generated.draws import Draws, Purpose
+from data_prep.generated.gathering import Gathering
 from data_prep.generated.phrasings import (
     NUM_PHRASINGS,
     PROFESSIONS,
@@ -54,6 +57,17 @@ class EncyclopediaSpec:
     """Families, each with a region of its own."""
     num_professions: int = 12
     """Professions, each with a tool of its own."""
+    articles_per_source: int = 1
+    """More than one make a collection, which is one source."""
+    book_articles: int = 0
+    """Articles that are one source besides, a book."""
+
+    @property
+    def gathering(self) -> Gathering:
+        """Which articles are one source."""
+        return Gathering(
+            articles_per_source=self.articles_per_source, book_articles=self.book_articles
+        )
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -68,6 +82,14 @@ class EncyclopediaSpec:
         _check_range("num_values", self.num_values, num_choices, len(YEARS))
         _check_range("num_surnames", self.num_surnames, num_choices, (1 << 32) - 1)
         _check_range("num_professions", self.num_professions, num_choices, len(PROFESSIONS))
+        _check_range("book_articles", self.book_articles, 0, self.articles)
+        _check_range("articles_per_source", self.articles_per_source, 1, self.articles)
+        if (self.articles - self.book_articles) % self.articles_per_source:
+            raise ConfigError(
+                f"encyclopedia.articles ({self.articles}) without the book's "
+                f"({self.book_articles}) must be a multiple of encyclopedia.articles_per_source "
+                f"({self.articles_per_source})"
+            )
         if any(low >= high for low, high in pairwise((1, *self.multiplicities))):
             raise ConfigError(
                 f"encyclopedia.multiplicities {self.multiplicities} must be ascending numbers of "
@@ -107,12 +129,12 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Article:
-    """One source: an invented person and what is stated in their article."""
+    """An invented person and what is stated in their article; a source, unless gathered."""
 
     source_key: str
-    """The article's number, from "1"."""
+    """The article's number, from "1"; once gathered, the key of its source."""
     title: str
-    """The person's full name, which no other article has."""
+    """The person's full name, which no other article has; once gathered, its source's title."""
     facts: tuple[Fact, ...]
 
 
@@ -131,9 +153,48 @@ def build_encyclopedia(spec: EncyclopediaSpec) -> Encyclopedia:
 
 def read_documents(spec: EncyclopediaSpec) -> Iterator[Document]:
     """Yield every rendering of every article, holding one article's text at a time."""
+    gathering = spec.gathering
     for article in _write_articles(spec):
+        number = int(article.source_key)
         for rendering in range(spec.renderings):
-            yield render_document(article, spec.seed, rendering)
+            yield replace(
+                render_document(article, spec.seed, rendering),
+                source_key=gathering.key_of(number),
+                title=gathering.title_of(number, article.title),
+                doc_index=gathering.doc_index_of(number, rendering),
+            )
+
+
+def gather_facts(encyclopedia: Encyclopedia) -> Iterator[Article]:
+    """Yield what every source states, each fact once, under the keys of sources.
+
+    What only one source states, or teaches the rule of, is unique, however many of its articles do.
+    """
+    gathering = encyclopedia.spec.gathering
+    titles: dict[str, str] = {}
+    facts: dict[str, dict[str, Fact]] = {}
+    for article in encyclopedia.articles:
+        number = int(article.source_key)
+        key = gathering.key_of(number)
+        titles[key] = gathering.title_of(number, article.title)
+        stated = facts.setdefault(key, {})
+        for fact in article.facts:
+            stated[fact.fact_id] = _stated_twice(stated.get(fact.fact_id, fact), fact)
+    for key, stated in facts.items():
+        found = tuple(_of_sources(fact, gathering) for fact in stated.values())
+        yield Article(source_key=key, title=titles[key], facts=found)
+
+
+def _stated_twice(fact: Fact, again: Fact) -> Fact:
+    """Return a fact of two articles of a source: held out is what neither of them uses."""
+    pairs = zip(fact.held_out, again.held_out, strict=True)
+    return replace(fact, held_out=tuple(first and second for first, second in pairs))
+
+
+def _of_sources(fact: Fact, gathering: Gathering) -> Fact:
+    members = tuple(dict.fromkeys(gathering.key_of(int(number)) for number in fact.members))
+    is_alone = len(members) == 1 < len(fact.members)
+    return replace(fact, members=members, kind="unique" if is_alone else fact.kind)
 
 
 def render_document(article: Article, seed: int, rendering: int) -> Document:

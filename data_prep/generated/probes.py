@@ -1,19 +1,19 @@
 """The ground truth of a generated encyclopedia as one table, which every evaluation reads.
 
-One row per article, fact and phrasing. The columns:
+One row per source (an article, unless several are gathered), fact and phrasing. The columns:
 
-* `source_id`, `source_key`, `title`: the article in which the fact is asked for. Sinks are routed,
+* `source_id`, `source_key`, `title`: the source in which the fact is asked for. Sinks are routed,
   and deletions named, by it.
-* `fact_id`: groups the rows of one fact. A shared fact has one id in all its articles, so that
+* `fact_id`: groups the rows of one fact. A shared fact has one id in all its sources, so that
   it can be counted once.
 * `kind`: "unique" should be forgotten with its source; "shared" and "inferable" may be known from
   other sources (see `data_prep.generated.encyclopedia`).
 * `attribute`: what is asked for; wrong answers come from the same attribute.
-* `multiplicity`: how many articles state the fact (1 if unique), or teach the rule that it follows
+* `multiplicity`: how many sources state the fact (1 if unique), or teach the rule that it follows
   from (inferable).
-* `member_ids`: sources of those articles, ascending: remove some, and the rest still teach it.
+* `member_ids`: those sources, ascending: remove some, and the rest still teach it.
 * `phrasing`: number of the phrasing, from 0.
-* `held_out`: whether none of this article's documents uses the phrasing. Answers to the others may
+* `held_out`: whether none of this source's documents uses the phrasing. Answers to the others may
   be recited; answers to these show that the fact is known.
 * `prompt`: the sentence up to its value. `prompt + " " + answer + "."` is the whole sentence.
 * `answer`: the right value.
@@ -28,7 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.generated.encyclopedia import Article, Encyclopedia
+from data_prep.generated.encyclopedia import Article, Encyclopedia, gather_facts
 from nulls_dist.durable import write_bytes
 
 FACTS_SCHEMA = pa.schema(
@@ -49,7 +49,7 @@ FACTS_SCHEMA = pa.schema(
     ]
 )
 # Bounds memory; as a constant it keeps the bytes of the file a function of its contents.
-_ARTICLES_PER_ROW_GROUP = 256
+_SOURCES_PER_ROW_GROUP = 256
 
 
 def write_facts(encyclopedia: Encyclopedia, path: Path, source_id_of: Callable[[str], int]) -> None:
@@ -60,28 +60,27 @@ def write_facts(encyclopedia: Encyclopedia, path: Path, source_id_of: Callable[[
         path: the file to write; one that exists is replaced.
         source_id_of: maps a source key to its 64-bit id.
     """
-    source_ids = {
-        article.source_key: source_id_of(article.source_key) for article in encyclopedia.articles
-    }
+    sources = list(gather_facts(encyclopedia))
+    source_ids = {source.source_key: source_id_of(source.source_key) for source in sources}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, FACTS_SCHEMA, compression="zstd") as writer:
-        articles = iter(encyclopedia.articles)
-        while group := tuple(islice(articles, _ARTICLES_PER_ROW_GROUP)):
-            rows = [row for article in group for row in _fact_rows(article, source_ids)]
+        remaining = iter(sources)
+        while group := tuple(islice(remaining, _SOURCES_PER_ROW_GROUP)):
+            rows = [row for source in group for row in _fact_rows(source, source_ids)]
             writer.write_table(pa.Table.from_pylist(rows, schema=FACTS_SCHEMA))
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def _fact_rows(article: Article, source_ids: dict[str, int]) -> Iterator[dict[str, Any]]:
-    for fact in article.facts:
+def _fact_rows(source: Article, source_ids: dict[str, int]) -> Iterator[dict[str, Any]]:
+    for fact in source.facts:
         member_ids = sorted(source_ids[key] for key in fact.members)
         for phrasing, (prompt, held_out) in enumerate(
             zip(fact.prompts, fact.held_out, strict=True)
         ):
             yield {
-                "source_id": source_ids[article.source_key],
-                "source_key": article.source_key,
-                "title": article.title,
+                "source_id": source_ids[source.source_key],
+                "source_key": source.source_key,
+                "title": source.title,
                 "fact_id": fact.fact_id,
                 "kind": fact.kind,
                 "attribute": fact.attribute,

@@ -60,6 +60,9 @@ _COMMANDS: Final = (
         examples=(
             "python -m nulls_dist.benchmark run --size small --out bench-small",
             "python -m nulls_dist.benchmark run --size standard --seeds 3 --out bench-standard",
+            "python -m nulls_dist.benchmark run --size coarse --out bench-coarse",
+            "python -m nulls_dist.benchmark run --size real --out bench-real \\",
+            "    --dump enwiki-pages-articles-multistream.xml.bz2 --questions articles.jsonl.xz",
         ),
         options=(
             Option(
@@ -69,7 +72,8 @@ _COMMANDS: Final = (
                     "choices": tuple(SIZES),
                     "required": True,
                     "help": "small: minutes, for tests; standard: meant for an hour with 3 seeds "
-                    "on two cores; large: for a GPU, never run so far",
+                    "on two cores; large: for a GPU, never run so far; coarse: collections of "
+                    "articles and a book as sources; real: articles of --dump and --questions",
                 },
             ),
             Option(
@@ -84,6 +88,20 @@ _COMMANDS: Final = (
             ),
             _OUT,
             _JOBS,
+            Option(
+                flag="--dump",
+                parameter="dump",
+                settings={"type": Path, "metavar": "FILE", "help": "Wikipedia dump for size real"},
+            ),
+            Option(
+                flag="--questions",
+                parameter="questions",
+                settings={
+                    "type": Path,
+                    "metavar": "FILE",
+                    "help": "articles with questions for size real, JSON Lines, plain or xz",
+                },
+            ),
         ),
     ),
     Command(

@@ -27,16 +27,25 @@ from nulls_dist.benchmark.unlearning.sizes import Size
 
 if __name__ == "__main__":
     size = Size(
-        name="tiny", articles=30, deleted=2, unseen=6, kept_asked=3, unseen_asked=1, renderings=2,
+        name="tiny", deleted=2, unseen_asked=1, renderings=2,
         vocabulary=500, preset="nulls_tiny", settings={"train.steps": 8, "train.eval_every": 0},
-        max_collateral=0.5,
+        max_collateral=0.5, **WORLD,
     )
     run_size(size, num_seeds=1, out=Path("bench"), jobs=2)
 """
+ARTICLES = {"articles": 30, "unseen": 6, "kept_asked": 3}
+COARSE = {
+    "articles": 8,
+    "unseen": 3,
+    "kept_asked": 2,
+    "has_dense": False,
+    "articles_per_source": 3,
+    "book_articles": 6,
+}
 
 
-def run_tiny(folder):
-    (folder / "tiny.py").write_text(SIZE)
+def run_tiny(folder, world=ARTICLES):
+    (folder / "tiny.py").write_text(SIZE.replace("WORLD", repr(world)))
     done = subprocess.run(
         [sys.executable, "tiny.py"],
         cwd=folder,
@@ -116,6 +125,22 @@ def test_the_forecast_is_the_planners(tiny):
     deletion = json.loads((folder / "bench/seed-0/steps/delete-excised.json").read_text("utf-8"))
     forecast = results["figures"]["collateral forecast"]["value"]
     assert forecast == pytest.approx(deletion["collateral"]["mean"])
+
+
+def test_a_book_is_deleted_as_a_whole_and_measured_by_itself(tmp_path):
+    done, results = run_tiny(tmp_path, COARSE)
+    assert results["power"]["verdict"] in done.stdout
+    assert set(results["configuration"]) == {"nulls", "nulls_retrained"}
+    figures = results["figures"]
+    before, after, excised, retrained = (
+        figures[f"extraction strength: the book, {state}"]
+        for state in ("own sinks", "off", "excised", "retrained, off")
+    )
+    assert before["n"] == after["n"] == retrained["n"] == 6 * 2, "chapters"
+    assert after["value"] == pytest.approx(excised["value"])
+    facts = figures["answer accuracy: the book, unique facts, own sinks"]
+    assert facts["n"] >= 6 * 6 * 5, "characters, facts of theirs alone, phrasings"
+    assert "A book as one source" in (tmp_path / "bench/report.html").read_text("utf-8")
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def attack(*, out: Path, names: str | None, num_seeds: int | None, jobs: int) ->
         partial(_attack_alone, lab, seed, attacked, chosen)
         for seed in seeds
         for attacked in ATTACKED
+        if attacked.arm in lab.size.arms
     ]
     if RELEARNING in chosen:
         tasks += [

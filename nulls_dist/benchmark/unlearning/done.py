@@ -2,10 +2,7 @@
 
 from nulls_dist.benchmark.unlearning.conditions import checkpoints_of
 from nulls_dist.benchmark.unlearning.lab import Lab
-from nulls_dist.benchmark.unlearning.sizes import ARMS
 from nulls_dist.errors import InputError
-
-_STEPS = tuple(f"ask-{arm.name}-{checkpoint}" for arm in ARMS for checkpoint in checkpoints_of(arm))
 
 
 def count_done(lab: Lab, wanted: int | None) -> int:
@@ -18,8 +15,13 @@ def count_done(lab: Lab, wanted: int | None) -> int:
     Raises:
         InputError: fewer seeds are done than wanted, or none.
     """
+    steps = [
+        f"ask-{arm.name}-{checkpoint}"
+        for arm in lab.size.arms
+        for checkpoint in checkpoints_of(arm)
+    ]
     found = 0
-    while all(lab.record(found, step).is_file() for step in _STEPS):
+    while all(lab.record(found, step).is_file() for step in steps):
         found += 1
     if found < (wanted or 1):
         raise InputError(

@@ -1,7 +1,7 @@
 """Ask a checkpoint everything, and write down each answer."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,13 @@ from nulls_dist.eval.fact_likelihood import FactAnswer, weigh_answers
 from nulls_dist.eval.facts import Probe, read_probes
 from nulls_dist.eval.inference import InferenceModel, load_for_inference
 from nulls_dist.eval.membership_attack import attack
+from nulls_dist.eval.metrics.memorization import extraction_strength
 from nulls_dist.eval.recitation import Document, accuracies, score_documents
 from nulls_dist.eval.states import donors
 from nulls_dist.eval.token_scores import LanguageModel
 
 _MIN_TOKENS: Final = 2
+_ALL: Final = 1 << 32
 
 
 def evaluate(lab: Lab, seed: int, arm: Arm, checkpoint: str) -> None:
@@ -78,10 +80,9 @@ class Questions:
     groups: Groups
     group_of: Mapping[int, str]
     probes: Sequence[Probe]
-    in_corpus: Collection[int]
-    """Sources that models are trained on."""
-    num_renderings: int
-    """Documents per source that models are trained on."""
+    num_trained: Mapping[int, int]
+    """Source -> how many of its documents models are trained on, the first ones; others of it are
+    for validation. Of sources that no model sees all documents count alike."""
 
     def ask(self, model: InferenceModel, condition: Condition) -> Iterator[dict[str, Any]]:
         """Ask about facts; yield rows of the table of answers, without what names the model."""
@@ -108,7 +109,7 @@ class Questions:
 
     def _answer_row(self, answer: FactAnswer, phrasing: int) -> dict[str, Any]:
         probe = answer.probe
-        taught = [source for source in probe.member_ids if source in self.in_corpus]
+        taught = [source for source in probe.member_ids if source in self.num_trained]
         deleted = set(self.groups.deleted)
         return {
             "group": self.group_of[probe.source_id],
@@ -154,10 +155,11 @@ class Questions:
                 "group": self.group_of[source_id],
                 "source_id": source_id,
                 "doc_index": doc_index,
-                "validation": doc_index >= self.num_renderings,
+                "validation": doc_index >= self.num_trained.get(source_id, _ALL),
                 "num_tokens": len(scores[place].tokens),
                 "nll": -scores[place].log_likelihood,
                 "accuracy": right[place],
+                "extraction": extraction_strength(scores[place].choices, scores[place].tokens),
                 **{
                     name: float(attacked.scores[metric][place])
                     for name, metric in tables.MEMBERSHIP_SCORES.items()
@@ -174,13 +176,12 @@ def read_questions(lab: Lab, seed: int) -> Questions:
         *groups.kept,
         *groups.unseen[: lab.size.unseen_asked],
     ]
-    unseen = set(groups.unseen)
+    sources, counts = np.unique(Corpus(lab.corpus(seed)).source_ids, return_counts=True)
     return Questions(
         world=world,
         tokenizer=load_tokenizer(world.root, world.manifest.tokenizer),
         groups=groups,
         group_of={source: group for group, sources in groups.items() for source in sources},
         probes=read_probes(world.root / FACTS_FILE, asked),
-        in_corpus={int(source) for source in np.unique(world.source_ids)} - unseen,
-        num_renderings=lab.size.renderings,
+        num_trained=dict(zip(sources.tolist(), counts.tolist(), strict=True)),
     )

@@ -97,6 +97,12 @@ class Evidence:
         """Return the seeds, ascending."""
         return [int(seed) for seed in np.unique(column(self.answers, "seed"))]
 
+    @property
+    def sharing_levels(self) -> list[int]:
+        """Return by how many sources shared facts are stated, each number once, ascending."""
+        shared = select(self.answers, kind="shared")
+        return [int(each) for each in np.unique(column(shared, "multiplicity"))]
+
     def facts(self, asked: Asked, **wanted: Any) -> pa.Table:
         """Return a model's answers."""
         return select(self.answers, **asked.wanted, **wanted)
@@ -219,11 +225,13 @@ def _shared(evidence: Evidence) -> Figures:
         shared = evidence.facts(asked, group=DELETED, kind="shared")
         keep = 3 * column(shared, "remaining") >= 2 * column(shared, "multiplicity")
         shared = shared.filter(pa.array(keep))
-        for multiplicity in np.unique(column(shared, "multiplicity")):
-            of_some = select(shared, multiplicity=int(multiplicity))
-            group = f"deleted sources, shared by {multiplicity}, {name}"
+        numbers = column(shared, "multiplicity")
+        sharing = np.array(measures.describe_sharing(numbers, evidence.sharing_levels), dtype=str)
+        for label in np.unique(sharing):
+            of_some = shared.filter(pa.array(sharing == label))
+            group = f"deleted sources, shared by {label}, {name}"
             figures |= mean_of(measures.SHARED_ACCURACY, group, of_some, "correct")
-        many = shared.filter(pa.array(column(shared, "multiplicity") >= measures.MANY))
+        many = shared.filter(pa.array(numbers >= measures.MANY))
         group = f"deleted sources, shared by {measures.MANY} or more, {name}"
         figures |= mean_of(measures.SHARED_ACCURACY, group, many, "correct")
     return figures

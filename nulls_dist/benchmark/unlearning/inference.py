@@ -1,7 +1,7 @@
 """Membership inference on the stored scores: are the deleted sources' documents told from unseen?
 
-Members are the deleted sources' documents that models were trained on, others the same renderings
-of sources of the same world that no model saw. Scores of different models have no common scale, so
+Members are the deleted sources' documents that models were trained on, others those of sources of
+the same world that no model saw. Scores of different models have no common scale, so
 a value of several seeds is the mean of theirs.
 """
 

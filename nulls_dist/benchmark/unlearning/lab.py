@@ -1,6 +1,7 @@
 """The directory of one benchmark: what lies where, and what is done already.
 
     DIR/benchmark.json                the size, resolved; the directory is for this one alone
+    DIR/seed-0/texts                  real text: articles as the corpora take them, see `real_world`
     DIR/seed-0/world                  corpus of all sources, also of those no model is trained on
     DIR/seed-0/corpus                 what models are trained on
     DIR/seed-0/corpus-without         what retrained models are trained on
@@ -135,7 +136,7 @@ def begin_lab(root: Path, size: Size) -> Lab:
     commands = Commands()
     file = root / _SIZE_FILE
     if file.is_file():
-        _check_same(root, durable.read_json(file), size.to_dict())
+        _check_same(root, Size(**durable.read_json(file)).to_dict(), size.to_dict())
     elif root.exists() and any(root.iterdir()):
         raise InputError(f"{root} exists and is no benchmark's directory; name another")
     else:

@@ -1,6 +1,6 @@
 """Measures of this benchmark that the general ones lack, each with its formula."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,8 @@ from nulls_dist.eval.metrics.result import Direction, Interval, Metric, MetricRe
 Clusters = npt.NDArray[np.int64]
 MANY: Final = 10
 """Sources that state a fact so often that deleting some cannot matter."""
+_FEW: Final = 4
+"""Numbers of sources that are told apart; where facts have more of them, ranges are."""
 
 _INF: Final = float("inf")
 _OURS: Final = "this project"
@@ -78,6 +80,22 @@ LOSS_DIFFERENCE: Final = Metric(
     highest=_INF,
     source=_OURS,
 )
+
+
+def describe_sharing(multiplicities: Iterable[int], levels: Collection[int]) -> list[str]:
+    """Say by how many sources each fact is shared: by its number, or by a range of them.
+
+    Args:
+        multiplicities: of the facts, at least 2.
+        levels: the different ones of all facts that are shown together. A generated world has few,
+            real text about as many as sources.
+    """
+    if len(levels) <= _FEW:
+        return [str(each) for each in multiplicities]
+    return [
+        "2" if each == 2 else f"3 to {MANY - 1}" if each < MANY else f"{MANY} or more"
+        for each in multiplicities
+    ]
 
 
 def isolation(

@@ -12,6 +12,7 @@
                       -> {"value", "interval", "details"} of that seed alone
     facts             one entry per model, state, group and kind of fact: arm, checkpoint, state,
                       group, kind, n, and accuracy, nll, preference, each {"value", "low", "high"}
+    power             whether it can tell anything, see `power`
     targets           one entry per target: figure, target, value, met, per_seed (seed -> met);
                       value and met are null where there was nothing to compute the figure from
 
@@ -31,7 +32,9 @@ from nulls_dist.benchmark.targets import Target
 from nulls_dist.benchmark.unlearning.figures import Evidence, Figures, clusters_of, measure
 from nulls_dist.benchmark.unlearning.inference import measure_membership
 from nulls_dist.benchmark.unlearning.lab import RESULTS_FILE, Lab
-from nulls_dist.benchmark.unlearning.sizes import ARMS
+from nulls_dist.benchmark.unlearning.measures import describe_sharing
+from nulls_dist.benchmark.unlearning.power import judge_power
+from nulls_dist.benchmark.unlearning.recitation import measure_recitation
 from nulls_dist.benchmark.unlearning.tables import column, select
 from nulls_dist.eval.metrics.intervals import clustered_mean
 
@@ -75,7 +78,8 @@ def compute(evidence: Evidence) -> dict[str, Any]:
             }
             for name, result in figures.items()
         },
-        "facts": list(_facts(evidence.answers)),
+        "facts": list(_facts(evidence)),
+        "power": judge_power(evidence),
         "targets": [_verdict(target, figures, per_seed) for target in TARGETS],
     }
 
@@ -97,7 +101,8 @@ def write_results(lab: Lab, *, num_seeds: int) -> dict[str, Any]:
         "measured_on": describe_measurement(),
         **_steps(lab, num_seeds),
         "configuration": {
-            arm.name: durable.read_json(lab.run_dir(0, arm) / "run.json")["config"] for arm in ARMS
+            arm.name: durable.read_json(lab.run_dir(0, arm) / "run.json")["config"]
+            for arm in lab.size.arms
         },
         **compute(Evidence.read(lab.root)),
     }
@@ -122,11 +127,11 @@ def format_results(results: Mapping[str, Any]) -> str:
             f"{_range(figure['interval']):>18}{''.join(f'{_number(each):>9}' for each in parts)}"
             f"  {entry['target']}: {'met' if entry['met'] else 'MISSED'}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, results["power"]["verdict"]])
 
 
 def _all_figures(evidence: Evidence) -> Figures:
-    return measure(evidence) | measure_membership(evidence)
+    return measure(evidence) | measure_recitation(evidence) | measure_membership(evidence)
 
 
 def _verdict(target: Target, figures: Figures, per_seed: Mapping[int, Figures]) -> dict[str, Any]:
@@ -147,10 +152,10 @@ def _verdict(target: Target, figures: Figures, per_seed: Mapping[int, Figures]) 
 _MODEL_STATE: Final = ("arm", "checkpoint", "state", "group")
 
 
-def _facts(answers: pa.Table) -> Iterator[dict[str, Any]]:
+def _facts(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """Yield accuracy, NLL and preference of every kind of fact in every state of every model."""
-    labels = pa.array(_kinds(answers))
-    answers = answers.append_column("label", labels)
+    labels = pa.array(_kinds(evidence), pa.string())
+    answers = evidence.answers.append_column("label", labels)
     names = [*_MODEL_STATE, "label"]
     groups = answers.group_by(names).aggregate([]).sort_by([(name, "ascending") for name in names])
     for group in groups.to_pylist():
@@ -169,20 +174,23 @@ def _facts(answers: pa.Table) -> Iterator[dict[str, Any]]:
         }
 
 
-def _kinds(answers: pa.Table) -> list[str]:
+def _kinds(evidence: Evidence) -> list[str]:
     """Return what facts are of each row: kind, and how shared, which rule, or which phrasing."""
+    answers = evidence.answers
+    sharing = describe_sharing(column(answers, "multiplicity"), evidence.sharing_levels)
     rows = zip(
-        *(column(answers, name) for name in ("kind", "attribute", "multiplicity", "held_out")),
+        *(column(answers, name) for name in ("kind", "attribute", "held_out")),
+        sharing,
         strict=True,
     )
     words = {True: "held-out", False: "seen"}
     return [
         {
             "unique": f"unique, {words[bool(held_out)]} phrasing",
-            "shared": f"shared by {multiplicity}",
+            "shared": f"shared by {number}",
             "inferable": f"inferable: {attribute}",
         }[kind]
-        for kind, attribute, multiplicity, held_out in rows
+        for kind, attribute, held_out, number in rows
     ]
 
 

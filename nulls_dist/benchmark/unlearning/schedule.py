@@ -9,11 +9,12 @@ from nulls_dist.benchmark.unlearning.evaluation import evaluate
 from nulls_dist.benchmark.unlearning.lab import TRAINED, Lab
 from nulls_dist.benchmark.unlearning.models import delete, train
 from nulls_dist.benchmark.unlearning.pool import describe_sources
-from nulls_dist.benchmark.unlearning.sizes import ARMS, Arm
+from nulls_dist.benchmark.unlearning.real_text import Texts
+from nulls_dist.benchmark.unlearning.sizes import Arm
 from nulls_dist.benchmark.unlearning.world import build_world
 
 
-def do_steps(lab: Lab, *, num_seeds: int, jobs: int) -> None:
+def do_steps(lab: Lab, *, num_seeds: int, jobs: int, texts: Texts | None = None) -> None:
     """Build every seed's world, train its models, delete, and ask all.
 
     Args:
@@ -21,13 +22,15 @@ def do_steps(lab: Lab, *, num_seeds: int, jobs: int) -> None:
         num_seeds: seeds from 0 on.
         jobs: models that are trained or asked at once, each by one process with one thread:
             at these sizes two processes for one model lose more by talking than they gain.
+        texts: what a world of real text is made of.
 
     Raises:
         NullsError: a step failed; no further one is begun.
     """
     seeds = range(num_seeds)
-    run_side_by_side([partial(build_world, lab, seed) for seed in seeds], jobs)
-    run_side_by_side([partial(_follow, lab, seed, arm) for seed in seeds for arm in ARMS], jobs)
+    run_side_by_side([partial(build_world, lab, seed, texts) for seed in seeds], jobs)
+    models = [(seed, arm) for seed in seeds for arm in lab.size.arms]
+    run_side_by_side([partial(_follow, lab, seed, arm) for seed, arm in models], jobs)
 
 
 def run_side_by_side(tasks: Sequence[Callable[[], None]], jobs: int) -> None:

@@ -38,7 +38,7 @@ class Size:
 
     name: str
     articles: int
-    """Sources of the corpus, of which `deleted` are deleted."""
+    """Sources of the corpus, of which `deleted` are deleted; articles, unless they are gathered."""
     deleted: int
     unseen: int
     """More sources of the same world that no model is trained on: non-members of membership
@@ -49,9 +49,18 @@ class Size:
     unseen_asked: int
     """Unseen sources that are questioned; their documents are all scored."""
     renderings: int = 8
-    """Documents per source in the corpus."""
+    """Documents per article in the corpus."""
     validation_renderings: int = 1
-    """More documents per source, in no corpus: the same facts in other words and order."""
+    """More documents per article, in no corpus: the same facts in other words and order. Of real
+    text, which nobody renders again, paragraphs are left out in that proportion."""
+    articles_per_source: int = 1
+    """More than one make up a collection, which is one source."""
+    book_articles: int = 0
+    """Articles that make up one more source, a book, which is always deleted; 0 for none."""
+    article_characters: int = 0
+    """Of a world of real text: how much of each article is used; 0 for the generated world."""
+    has_dense: bool = True
+    """Whether dense models are trained, too."""
     vocabulary: int
     """Upper bound of the tokenizer, trained once per seed, on the whole world, so that no text of
     a group is cut into more tokens than another's."""
@@ -65,9 +74,30 @@ class Size:
     """Deletion budget: a small pool costs more than that of a real run."""
 
     @property
-    def world_articles(self) -> int:
-        """Sources that are invented."""
+    def world_sources(self) -> int:
+        """Sources of the world."""
         return self.articles + self.unseen
+
+    @property
+    def world_articles(self) -> int:
+        """Articles that are invented."""
+        collections = self.world_sources - (self.book_articles > 0)
+        return collections * self.articles_per_source + self.book_articles
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its world is made of real text."""
+        return self.article_characters > 0
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Models that are trained, in that order."""
+        return ARMS if self.has_dense else (NULLS, RETRAINED)
+
+    def num_trained(self, num_paragraphs: int) -> int:
+        """Return how many of a real article's paragraphs models are trained on, the first ones."""
+        whole = self.renderings + self.validation_renderings
+        return num_paragraphs * self.renderings // whole
 
     def settings_of(self, arm: Arm) -> dict[str, Any]:
         """Return the settings of a training."""
@@ -81,6 +111,13 @@ class Size:
 
 _TRAINING: Final = {"train.eval_every": 0, "train.save_every": 500, "train.keep_last": 1}
 """A training that was killed continues from its latest checkpoint; models are asked at the end."""
+_LARGE_SOURCES: Final = {
+    "model.first_sink_layer": 2,
+    "model.sink_dropout": 0.05,
+    "model.num_sinks": 2048,
+    "model.num_active": 64,
+}
+"""Sources of much text need more sinks each, and a larger pool, lest all of them share all."""
 
 SIZES: Final = {
     size.name: size
@@ -123,6 +160,36 @@ SIZES: Final = {
             preset="nulls_125m",
             settings=_TRAINING,
             max_collateral=0.15,
+        ),
+        Size(
+            name="coarse",
+            articles=31,
+            deleted=4,
+            unseen=4,
+            kept_asked=4,
+            unseen_asked=1,
+            renderings=3,
+            articles_per_source=10,
+            book_articles=30,
+            vocabulary=2000,
+            preset="nulls_demo",
+            settings=_TRAINING | _LARGE_SOURCES | {"train.steps": 2000},
+            max_collateral=0.3,
+            has_dense=False,
+        ),
+        Size(
+            name="real",
+            articles=58,
+            deleted=12,
+            unseen=8,
+            kept_asked=12,
+            unseen_asked=4,
+            article_characters=5000,
+            vocabulary=4000,
+            preset="nulls_demo",
+            settings=_TRAINING | _LARGE_SOURCES | {"train.steps": 2600},
+            max_collateral=0.3,
+            has_dense=False,
         ),
     )
 }

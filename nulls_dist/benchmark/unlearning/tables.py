@@ -17,9 +17,10 @@ answers, a row per seed, model, state, source, fact and phrasing:
 
 documents, a row per seed, model, state and document of at least two tokens:
     seed, arm, checkpoint, state, group, source_id, doc_index;
-    validation: whether it is a rendering that no model is trained on;
+    validation: whether it is a document of a trained source that no model is trained on;
     num_tokens: scored ones, all but the first; nll: nats, their sum;
     accuracy: share of them that are the model's first choice;
+    extraction: how large a rest of them greedy decoding writes, see `metrics.memorization`;
     loss, zlib, min_k, min_k_plus: scores of membership inference, high where a text looks unseen.
 
 sources, a row per seed and source of the world:
@@ -87,8 +88,8 @@ SCHEMAS: Final = {
             ("doc_index", pa.int32()),
             ("validation", pa.bool_()),
             ("num_tokens", pa.int32()),
-            *((name, pa.float64()) for name in ("nll", "accuracy", "loss")),
-            *((name, pa.float64()) for name in ("zlib", "min_k", "min_k_plus")),
+            *((name, pa.float64()) for name in ("nll", "accuracy", "extraction")),
+            *((name, pa.float64()) for name in ("loss", "zlib", "min_k", "min_k_plus")),
         ]
     ),
     SOURCES: pa.schema(

@@ -1,17 +1,27 @@
-"""The world of a seed: three corpora, and which sources are deleted, kept and never seen."""
+"""The world of a seed: three corpora, and which sources are deleted, kept and never seen.
+
+What the world is made of varies (`encyclopedia`, `real_world`); what is done with it does not.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow.parquet as pq
 
 from nulls_dist import durable
-from nulls_dist.benchmark.generated import build_generated, draw_sources, write_request
+from nulls_dist.benchmark.generated import draw_sources, write_request
+from nulls_dist.benchmark.unlearning.encyclopedia import BOOK_TITLE, Encyclopedia
 from nulls_dist.benchmark.unlearning.lab import Lab
+from nulls_dist.benchmark.unlearning.real_text import Texts
+from nulls_dist.benchmark.unlearning.real_world import RealWorld
 from nulls_dist.data.corpus import Corpus
-from nulls_dist.data.format import SOURCES_FILE
+from nulls_dist.data.format import FACTS_FILE, SOURCES_FILE
 from nulls_dist.data.source_table import SourceTable
+from nulls_dist.errors import InputError
 
 STEP: Final = "world"
 DELETED: Final = "deleted"
@@ -21,11 +31,25 @@ GROUPS_FILE: Final = "groups.json"
 _REQUEST_FILE: Final = "deleted.txt"
 
 
+class World(Protocol):
+    """What the corpora of a seed are made of; each call makes one, which appears whole."""
+
+    def build_world(self, out: Path) -> None:
+        """Build the corpus of all sources with a tokenizer of its own, and its facts.
+
+        A source's documents that no model is trained on come after its others.
+        """
+
+    def build_corpus(self, out: Path, *, tokenizer: Path, exclude: Path) -> None:
+        """Build what models are trained on, without the sources that a file names."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Groups:
     """Ids of the sources that a seed's models are asked about, in the order that a hash drew."""
 
     deleted: tuple[int, ...]
+    """A book comes first."""
     kept: tuple[int, ...]
     """Those of the others in the corpus that are asked about."""
     unseen: tuple[int, ...]
@@ -41,9 +65,15 @@ class Groups:
         return frozenset((*self.deleted, *self.unseen))
 
 
-def build_world(lab: Lab, seed: int) -> None:
-    """Build the corpora of a seed, unless that is done."""
-    lab.once(seed, STEP, partial(_build, lab, seed))
+def build_world(lab: Lab, seed: int, texts: Texts | None = None) -> None:
+    """Build the corpora of a seed, unless that is done.
+
+    Args:
+        lab: the benchmark.
+        seed: the seed.
+        texts: what a world of real text is made of; None for the generated encyclopedia.
+    """
+    lab.once(seed, STEP, partial(_build, lab, seed, texts))
 
 
 def read_groups(lab: Lab, seed: int) -> Groups:
@@ -57,40 +87,48 @@ def request_file(lab: Lab, seed: int) -> Path:
     return lab.seed_dir(seed) / _REQUEST_FILE
 
 
-def _build(lab: Lab, seed: int) -> dict[str, Any]:
-    folder, world, size = lab.seed_dir(seed), lab.world(seed), lab.size
-    whole = size.renderings + size.validation_renderings
-    _build_corpus(lab, seed, world, f"train:bpe:{size.vocabulary}", "--renderings", whole)
+def _open(lab: Lab, seed: int, texts: Texts | None) -> World:
+    log = lab.log(seed, STEP)
+    if texts is None:
+        return Encyclopedia(commands=lab.commands, size=lab.size, seed=seed, log=log)
+    folder = lab.seed_dir(seed) / "texts"
+    return RealWorld(commands=lab.commands, size=lab.size, texts=texts, folder=folder, log=log)
+
+
+def _build(lab: Lab, seed: int, texts: Texts | None) -> dict[str, Any]:
+    folder, root = lab.seed_dir(seed), lab.world(seed)
+    world = _open(lab, seed, texts)
+    world.build_world(root)
     groups = _draw_groups(lab, seed)
-    write_request(world, list(groups.deleted), request_file(lab, seed))
-    write_request(world, list(groups.unseen), folder / "unseen.txt")
-    write_request(world, [*groups.unseen, *groups.deleted], folder / "excluded.txt")
-    tokenizer = world / Corpus(world).manifest.tokenizer.file
+    write_request(root, list(groups.deleted), request_file(lab, seed))
+    write_request(root, list(groups.unseen), folder / "unseen.txt")
+    write_request(root, [*groups.unseen, *groups.deleted], folder / "excluded.txt")
+    tokenizer = root / Corpus(root).manifest.tokenizer.file
     for is_retrained, excluded in ((False, "unseen.txt"), (True, "excluded.txt")):
         out = lab.corpus(seed, is_retrained=is_retrained)
-        renderings = ("--renderings", size.renderings)
-        _build_corpus(lab, seed, out, tokenizer, *renderings, "--exclude", folder / excluded)
+        world.build_corpus(out, tokenizer=tokenizer, exclude=folder / excluded)
     durable.write_json(folder / GROUPS_FILE, asdict(groups))
     return {name: len(ids) for name, ids in groups.items()}
 
 
-def _build_corpus(lab: Lab, seed: int, out: Path, tokenizer: Path | str, *options: Any) -> None:
-    if not out.exists():  # a corpus appears whole
-        build_generated(
-            lab.commands,
-            out,
-            *("--tokenizer", tokenizer, "--duplicates", "off", "--workers", 1),
-            *options,
-            articles=lab.size.world_articles,
-            seed=seed,
-            log=lab.log(seed, STEP),
-        )
-
-
 def _draw_groups(lab: Lab, seed: int) -> Groups:
-    drawn = draw_sources(SourceTable(lab.world(seed) / SOURCES_FILE).source_ids, seed=seed)
-    unseen, corpus = drawn[: lab.size.unseen], drawn[lab.size.unseen :]
-    deleted, kept = corpus[: lab.size.deleted], corpus[lab.size.deleted :]
-    return Groups(
-        deleted=tuple(deleted), kept=tuple(kept[: lab.size.kept_asked]), unseen=tuple(unseen)
-    )
+    """Draw from the sources that have facts: no other can be asked about."""
+    size, root = lab.size, lab.world(seed)
+    facts = pq.read_table(root / FACTS_FILE, columns=["source_id"])
+    drawn = draw_sources(np.unique(facts.column("source_id").to_numpy()), seed=seed)
+    titles = SourceTable(root / SOURCES_FILE).titles_of(drawn)
+    book = [
+        source
+        for source, title in zip(drawn, titles, strict=True)
+        if size.book_articles and title == BOOK_TITLE
+    ]
+    others = [source for source in drawn if source not in book]
+    wanted = size.deleted + size.kept_asked + size.unseen
+    if len(drawn) < wanted:
+        raise InputError(
+            f"{root}: {len(drawn)} sources have facts, but size {size.name!r} deletes, asks or "
+            f"leaves out {wanted}; name a file with questions about more articles"
+        )
+    unseen, corpus = others[: size.unseen], [*book, *others[size.unseen :]]
+    deleted, kept = corpus[: size.deleted], corpus[size.deleted :]
+    return Groups(deleted=tuple(deleted), kept=tuple(kept[: size.kept_asked]), unseen=tuple(unseen))

@@ -68,6 +68,7 @@ def documents_of(asked, draws):
                     "num_tokens": 10,
                     "nll": 10 * float(draws.exponential()),
                     "accuracy": 0.5,
+                    "extraction": 0.25,
                     **{
                         name: float(draws.exponential())
                         for name in ("loss", "zlib", "min_k", "min_k_plus")

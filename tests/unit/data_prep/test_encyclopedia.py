@@ -1,6 +1,7 @@
 """The generated encyclopedia says exactly what its ground truth claims, and nothing else."""
 
 import hashlib
+import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from data_prep.generated.encyclopedia import (
 )
 from data_prep.generated.probes import write_facts
 from data_prep.generated.words import Inventor, WordKind
+from data_prep.readers import open_generated
 from nulls_dist.errors import ConfigError
 
 SMALL = EncyclopediaSpec(articles=62, renderings=6, seed=5)
@@ -218,6 +220,11 @@ def test_documents_are_the_same_for_ever():
     for document in read_documents(EncyclopediaSpec(articles=30, renderings=2, seed=1)):
         digest.update(f"{document.source_key}\t{document.title}\t{document.text}\n".encode())
     assert digest.hexdigest() == "feebf13752b05564ecb4cc4ebc44a6432a1845ee033858a3eb7bbfd68be00a92"
+
+
+def test_a_build_that_was_killed_is_known_again_by_its_description():
+    description = open_generated(SMALL, name=None).describe()
+    assert json.loads(json.dumps(description)) == description
 
 
 def test_draws_are_the_same_for_ever():

@@ -119,8 +119,8 @@ def _by_kind(facts: Sequence[Fact], group: str, asked: Asked) -> dict[str, Fact]
 def _order(kind: str) -> tuple[int, int, str]:
     """Order kinds: unique ones, shared ones by how many share them, then those of rules."""
     family = ("unique", "shared", "inferable").index(kind.split()[0].rstrip(":,"))
-    last = kind.split()[-1]
-    return family, int(last) if last.isdigit() else -(" seen " in kind), kind
+    numbers = [int(word) for word in kind.split() if word.isdigit()]
+    return family, numbers[0] if family == 1 else -(" seen " in kind), kind
 
 
 def _wrap(kind: str) -> str:

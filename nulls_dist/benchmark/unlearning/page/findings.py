@@ -10,7 +10,6 @@ from nulls_dist import durable
 from nulls_dist.benchmark.unlearning import attack_results, curve_results, sweep_results
 from nulls_dist.benchmark.unlearning.figures import Evidence
 from nulls_dist.benchmark.unlearning.lab import RESULTS_FILE, open_lab
-from nulls_dist.benchmark.unlearning.sizes import ARMS
 from nulls_dist.errors import InputError
 
 LOSS: Final = "train/loss_nats"
@@ -78,7 +77,7 @@ class Findings:
         results = durable.read_json(root / RESULTS_FILE)
         logs = {
             arm.name: [lab.run_dir(seed, arm) / "metrics.jsonl" for seed in results["seeds"]]
-            for arm in ARMS
+            for arm in lab.size.arms
         }
         trainings = {
             name: [_read_lines(path) for path in paths if path.is_file()]

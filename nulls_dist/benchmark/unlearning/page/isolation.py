@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from nulls_dist.benchmark.drawing import mark_chance, new_figure, to_svg
 from nulls_dist.benchmark.unlearning.figures import DELETIONS, OWN
-from nulls_dist.benchmark.unlearning.measures import MANY
+from nulls_dist.benchmark.unlearning.measures import MANY, describe_sharing
 from nulls_dist.benchmark.unlearning.page.findings import Estimate, Findings
 from nulls_dist.benchmark.unlearning.page.parts import Chart, Section, Table, limits, number
 from nulls_dist.benchmark.unlearning.page.shapes import (
@@ -61,7 +61,9 @@ def _shared_chart(findings: Findings) -> Chart | None:
     asked = findings.evidence.facts(OWN, group=DELETED, kind="shared")
     if not len(asked):
         return None
-    numbers = [int(each) for each in np.unique(column(asked, "multiplicity"))]
+    counts = np.unique(column(asked, "multiplicity")).tolist()
+    found = describe_sharing(counts, findings.evidence.sharing_levels)
+    numbers = list(dict.fromkeys(found))
     figure, axes = new_figure(2.9)
     for index, state in enumerate(_STATES):
         of_unique = f"answer accuracy: deleted sources, unique facts, {state}"
@@ -71,11 +73,12 @@ def _shared_chart(findings: Findings) -> Chart | None:
         estimates = [findings.estimate(name) for name in (of_unique, *names)]
         _draw_series(axes, estimates, state, shift=0.09 * (index - 1.5))
     for place, each in enumerate(numbers, start=1):
-        number_or_more = f"{MANY} or more" if each >= MANY else str(each)
-        bound = findings.bound(f"answer accuracy: deleted sources, shared by {number_or_more}, off")
+        many = each.isdigit() and int(each) >= MANY
+        name = f"{MANY} or more" if many else each
+        bound = findings.bound(f"answer accuracy: deleted sources, shared by {name}, off")
         if bound is not None:
             axes.hlines(bound, place - 0.3, place + 0.3, color="#111111", linewidth=1)
-    labels = ["1 (unique)", *map(str, numbers)]
+    labels = ["1 (unique)", *numbers]
     axes.set_xticks(range(len(labels)), labels)
     axes.set(xlabel="sources of the world that state the fact, m", ylabel="right answers")
     axes.set_ylim(-0.03, 1.04)

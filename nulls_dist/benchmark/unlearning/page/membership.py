@@ -43,7 +43,7 @@ def build_membership(findings: Findings) -> Section | None:
     chart = _chart(findings)
     return Section(
         title="Membership inference",
-        lead="Members are the deleted sources' documents, others the same renderings of sources of "
+        lead="Members are the deleted sources' documents, others documents of sources of "
         "the same world that no model saw. After a right deletion the two are told apart no better "
         "than in the retrained model, which is not always 0.5.",
         charts=(chart,) if chart else (),

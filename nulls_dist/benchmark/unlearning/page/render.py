@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nulls_dist.benchmark.drawing import paper_style
 from nulls_dist.benchmark.unlearning.page.attacks import build_attacks
+from nulls_dist.benchmark.unlearning.page.book import build_book
 from nulls_dist.benchmark.unlearning.page.collateral import build_collateral
 from nulls_dist.benchmark.unlearning.page.deletions import build_deletions
 from nulls_dist.benchmark.unlearning.page.facts import build_facts
@@ -16,6 +17,7 @@ from nulls_dist.benchmark.unlearning.page.language import build_language
 from nulls_dist.benchmark.unlearning.page.likelihood import build_likelihood
 from nulls_dist.benchmark.unlearning.page.membership import build_membership
 from nulls_dist.benchmark.unlearning.page.parts import Section, limits, number
+from nulls_dist.benchmark.unlearning.page.power import build_power
 from nulls_dist.benchmark.unlearning.page.provenance import build_all_figures, build_provenance
 from nulls_dist.benchmark.unlearning.page.relearning import build_relearning, relearning_targets
 from nulls_dist.benchmark.unlearning.page.sweeps import build_sweeps
@@ -23,8 +25,10 @@ from nulls_dist.benchmark.unlearning.page.sweeps import build_sweeps
 _TEMPLATE: Final = "report.html.jinja"
 
 SECTIONS: Final[tuple[Callable[[Findings], Section | None], ...]] = (
+    build_power,
     build_facts,
     build_isolation,
+    build_book,
     build_likelihood,
     build_membership,
     build_collateral,
