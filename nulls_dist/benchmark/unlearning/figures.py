@@ -216,9 +216,7 @@ def _shared(evidence: Evidence) -> Figures:
     figures: Figures = {}
     states = {name: MODELS[name] for name in ("own sinks", "off", "nearest", "retrained, off")}
     for name, asked in states.items():
-        shared = evidence.facts(asked, group=DELETED, kind="shared")
-        keep = 3 * column(shared, "remaining") >= 2 * column(shared, "multiplicity")
-        shared = shared.filter(pa.array(keep))
+        shared = still_shared(evidence.facts(asked, group=DELETED, kind="shared"))
         for multiplicity in np.unique(column(shared, "multiplicity")):
             of_some = select(shared, multiplicity=int(multiplicity))
             group = f"deleted sources, shared by {multiplicity}, {name}"
@@ -227,6 +225,12 @@ def _shared(evidence: Evidence) -> Figures:
         group = f"deleted sources, shared by {measures.MANY} or more, {name}"
         figures |= mean_of(measures.SHARED_ACCURACY, group, many, "correct")
     return figures
+
+
+def still_shared(answers: pa.Table) -> pa.Table:
+    """Return the answers about facts of which two thirds of the world's sources are left."""
+    keep = 3 * column(answers, "remaining") >= 2 * column(answers, "multiplicity")
+    return answers.filter(pa.array(keep))
 
 
 def _rules(evidence: Evidence) -> Figures:

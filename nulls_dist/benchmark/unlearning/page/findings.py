@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist import durable
+from nulls_dist.benchmark.unlearning import rival_results
 from nulls_dist.benchmark.unlearning.figures import Evidence
 from nulls_dist.benchmark.unlearning.lab import RESULTS_FILE, open_lab
 from nulls_dist.benchmark.unlearning.sizes import ARMS
@@ -29,6 +30,22 @@ class Estimate:
     """Values of single seeds, those that have one."""
 
 
+def estimate_of(figure: Mapping[str, Any]) -> Estimate:
+    """Return a figure as a value to draw.
+
+    Args:
+        figure: with value, interval and per_seed, as all files of the benchmark have them.
+    """
+    interval = figure["interval"] or {}
+    seeds = (each["value"] for each in figure["per_seed"].values())
+    return Estimate(
+        value=figure["value"],
+        low=interval.get("low"),
+        high=interval.get("high"),
+        seeds=tuple(value for value in seeds if value is not None),
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
     """Everything that sections are built from."""
@@ -38,13 +55,15 @@ class Findings:
     evidence: Evidence
     trainings: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]
     """Arm -> per seed, the lines that its training logged; arms without a log are left out."""
+    rivals: Mapping[str, Any] | None
+    """Content of rivals.json, see `rival_results`; None where no rival was run."""
 
     @classmethod
     def read(cls, root: Path) -> "Findings":
         """Read a benchmark's directory.
 
         Raises:
-            InputError: it is no benchmark's, or has no results.
+            InputError: it is no benchmark's, or has no results, or a file is of another version.
         """
         lab = open_lab(root)
         if not (root / RESULTS_FILE).is_file():
@@ -65,6 +84,7 @@ class Findings:
             results=results,
             evidence=Evidence.read(root),
             trainings={name: lines for name, lines in trainings.items() if lines},
+            rivals=_read_if_there(root / rival_results.RIVALS_FILE, rival_results.FORMAT_VERSION),
         )
 
     def figure(self, name: str) -> Mapping[str, Any]:
@@ -76,15 +96,7 @@ class Findings:
 
     def estimate(self, name: str) -> Estimate:
         """Return a figure as a value to draw."""
-        figure = self.figure(name)
-        interval = figure["interval"] or {}
-        seeds = (each["value"] for each in figure["per_seed"].values())
-        return Estimate(
-            value=figure["value"],
-            low=interval.get("low"),
-            high=interval.get("high"),
-            seeds=tuple(value for value in seeds if value is not None),
-        )
+        return estimate_of(self.figure(name))
 
     def bound(self, name: str) -> float | None:
         """Return what a figure must reach, None if it has no target."""
@@ -103,6 +115,18 @@ class Findings:
             f"{counted}; interval: {interval['confidence']:.0%} {interval['method']} "
             f"({interval['num_sources']} sources)."
         )
+
+
+def _read_if_there(path: Path, version: int) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    content: Mapping[str, Any] = durable.read_json(path)
+    if content["format_version"] != version:
+        raise InputError(
+            f"{path} has format version {content['format_version']}, not {version}; run the "
+            "command that wrote it again: it repeats no step that is done"
+        )
+    return content
 
 
 def _read_lines(path: Path) -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ from nulls_dist.benchmark.unlearning.page.likelihood import build_likelihood
 from nulls_dist.benchmark.unlearning.page.membership import build_membership
 from nulls_dist.benchmark.unlearning.page.parts import Section, limits, number
 from nulls_dist.benchmark.unlearning.page.provenance import build_all_figures, build_provenance
+from nulls_dist.benchmark.unlearning.page.rivals import build_rivals
 
 _TEMPLATE: Final = "report.html.jinja"
 
@@ -25,6 +26,7 @@ SECTIONS: Final[tuple[Callable[[Findings], Section | None], ...]] = (
     build_membership,
     build_collateral,
     build_language,
+    build_rivals,
     build_provenance,
     build_all_figures,
 )
