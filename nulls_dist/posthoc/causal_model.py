@@ -100,13 +100,6 @@ class Snapshot:
             name: parameter.detach().clone() for name, parameter in model.named_parameters()
         }
 
-    @classmethod
-    def of(cls, weights: Mapping[str, Tensor]) -> "Snapshot":
-        """Return the snapshot that a model of these parameters, by name, would give."""
-        snapshot = cls.__new__(cls)
-        snapshot.weights = dict(weights)
-        return snapshot
-
     def logits(self, model: nn.Module, input_ids: Tensor) -> Tensor:
         """Return the logits that the model of these weights gives, without gradients.
 

@@ -104,8 +104,9 @@ def write_folder(
         ConfigError: no file holds what stands before the model.
     """
     record = outcome.record.to_dict() | dict(given)
+    keeps_model = outcome.model is opened.model
     with new_directory(out) as partial:
-        if outcome.model is opened.model:
+        if keeps_model:
             opened.model.save_pretrained(partial)
             opened.tokenizer.save_pretrained(partial)
         else:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from nulls_dist.durable import read_versioned_json, write_json
 from nulls_dist.errors import InputError, IntegrityError
@@ -36,12 +36,13 @@ def write_hook(folder: Path, unlearned: nn.Module) -> None:
         ConfigError: it has a classifier or a selector of the caller's own, which no file holds.
     """
     assert isinstance(unlearned, CorruptedPrompts | AgainstReinforced), "a module around a model"
+    tensors: dict[str, Tensor]
     if isinstance(unlearned, CorruptedPrompts):
         content = {"kind": _CORRUPTED, "settings": unlearned.describe()}
-        tensors = dict(unlearned.classifier.named_parameters())
+        tensors = {**dict(unlearned.classifier.named_parameters())}
     else:
         content = {"kind": _AGAINST, "settings": {"strength": unlearned.strength}}
-        tensors = dict(unlearned.reinforced_weights())
+        tensors = unlearned.reinforced_weights()
     save_file(
         {name: each.detach().cpu().clone() for name, each in tensors.items()},
         folder / _TENSORS_FILE,
@@ -79,8 +80,9 @@ def load_hook(folder: Path, model: nn.Module) -> nn.Module:
         settings = content["settings"]
         if content["kind"] == _CORRUPTED:
             return _corrupted_prompts(model, settings, tensors)
-        names_of = [name for name, _ in model.named_parameters()]
-        reinforced = Snapshot.of({name: tensors[name] for name in names_of})
+        reinforced = Snapshot(model)
+        for name, was in reinforced.weights.items():
+            reinforced.weights[name] = tensors[name].to(was)
         return AgainstReinforced(model, reinforced, settings["strength"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{folder}: not a whole hook: {error}; unlearn again") from error

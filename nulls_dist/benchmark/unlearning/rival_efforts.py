@@ -26,7 +26,9 @@ class RivalEffort:
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     """AdamW hardly minds the scale of a loss, so that all methods have the same."""
     steps: int = 40
-    """Of the optimizer at each rate; ECO prompts searches as many strengths."""
+    """Of the optimizer at each rate."""
+    searches: int = 10
+    """Strengths that ECO prompts, which takes no gradient, searches; as published."""
     batch_size: int = 8
     evaluate_every: int = 5
     prompt_tokens: int = 8
@@ -43,17 +45,17 @@ class RivalEffort:
 
     def plans_of(self, key: str, rule: StopRule, seed: int) -> list[Plan]:
         """Return what is tried of a method, in order: one plan where it takes no gradient."""
-        has_gradients = Need.GRADIENTS in CATALOGUE[key].needs
+        learns = Need.GRADIENTS in CATALOGUE[key].needs
         return [
             Plan(
-                max_steps=self.steps,
+                max_steps=self.steps if learns else self.searches,
                 batch_size=self.batch_size,
                 learning_rate=rate,
                 evaluate_every=self.evaluate_every,
                 stop=rule,
                 seed=seed,
             )
-            for rate in (self.learning_rates if has_gradients else self.learning_rates[:1])
+            for rate in (self.learning_rates if learns else self.learning_rates[:1])
         ]
 
 

@@ -248,7 +248,8 @@ def _relearning(lab: Lab, row: Row, seeds: Sequence[int]) -> dict[str, Any] | No
         return None
     curves = {seed: tuple(read_curve(_read(lab, seed, step)) for step in steps) for seed in seeds}
     kind = compare_curves(curves)["kinds"].get(_KIND)
-    level = next((each for each in kind["levels"] if each["share"] == _SHARE), {}) if kind else {}
+    levels = kind["levels"] if kind else []
+    level: Mapping[str, Any] = next((each for each in levels if each["share"] == _SHARE), {})
     names = ("accuracy", "steps", "retrained_steps", "budget", "ratio")
     start = None if kind is None else kind["start"]
     return {"start": start, **{name: level.get(name) for name in names}}

@@ -48,7 +48,6 @@ class Row:
     """About kept ones."""
     gold: Asked
     """The retrained model, asked about deleted sources in the same state."""
-    before: Asked
     relearned: str | None
     """Name of its relearning curve; None where nothing is relearned."""
     cost: str | None = None
@@ -77,20 +76,18 @@ def _sinks(name: str, asked: Asked, kept: Asked, gold: Asked, cost: str) -> Row:
         asked=asked,
         kept=kept,
         gold=gold,
-        before=OWN,
         relearned=EXCISED_CURVE,
         cost=cost,
     )
 
 
-def _gold(name: str, asked: Asked, kept: Asked, before: Asked, curve: str, cost: str) -> Row:
+def _gold(name: str, asked: Asked, kept: Asked, curve: str, cost: str) -> Row:
     return Row(
         name=name,
         role=Role.GOLD,
         asked=asked,
         kept=kept,
         gold=asked,
-        before=before,
         relearned=curve,
         cost=cost,
     )
@@ -104,7 +101,6 @@ def _rival(key: str) -> Row:
         asked=asked,
         kept=asked,
         gold=_DENSE_GOLD,
-        before=DENSE_OFF,
         relearned=key,
     )
 
@@ -116,14 +112,12 @@ ROWS: Final = (
         asked=DENSE_OFF,
         kept=DENSE_OFF,
         gold=_DENSE_GOLD,
-        before=DENSE_OFF,
         relearned=None,
     ),
     _gold(
         "dense, retrained",
         _DENSE_GOLD,
         _DENSE_GOLD,
-        DENSE_OFF,
         DENSE_GOLD_CURVE,
         "train-dense_active_retrained",
     ),
@@ -134,14 +128,12 @@ ROWS: Final = (
         asked=OWN,
         kept=OWN,
         gold=RETRAINED_OFF,
-        before=OWN,
         relearned=None,
     ),
     _gold(
         "NULLs, retrained",
         RETRAINED_OFF,
         _RETRAINED_OWN,
-        OWN,
         SINKS_GOLD_CURVE,
         "train-nulls_retrained",
     ),
