@@ -49,13 +49,13 @@ def build_folder(root: Path) -> Path:
     texts = [f"Question: {q['question']}\nAnswer: {q['answer']}" for q in forget_lines()]
     texts += [line["text"] for line in retain_lines()]
     rows = [[*tokenizer(text).input_ids, tokenizer.eos_token_id] for text in texts]
+    width = max(map(len, rows))
+    tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+    labels = torch.tensor([[*row, *[-100] * (width - len(row))] for row in rows])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(120):
         optimizer.zero_grad()
-        loss = sum(
-            model(input_ids=torch.tensor([row]), labels=torch.tensor([row])).loss for row in rows
-        )
-        torch.autograd.backward(loss)
+        torch.autograd.backward(model(input_ids=tokens, labels=labels).loss)
         optimizer.step()
     model.save_pretrained(root)
     tokenizer.save_pretrained(root)

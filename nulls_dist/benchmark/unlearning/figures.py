@@ -317,9 +317,13 @@ def _forget_quality(evidence: Evidence) -> Figures:
 
 
 def truth_ratios(answers: pa.Table) -> npt.NDArray[np.float64]:
-    """Return one truth ratio per fact: phrasings of one are averaged, geometrically."""
+    """Return one truth ratio per fact: phrasings of one are averaged, geometrically.
+
+    Those of a collapsed model may be infinite, which a test of ranks does not mind.
+    """
     means = answers.group_by(["seed", "source_id", "fact_id"]).aggregate(
         [("log_truth_ratio", "mean")]
     )
-    ratios: npt.NDArray[np.float64] = np.exp(column(means, "log_truth_ratio_mean"))
+    with np.errstate(over="ignore"):
+        ratios: npt.NDArray[np.float64] = np.exp(column(means, "log_truth_ratio_mean"))
     return ratios

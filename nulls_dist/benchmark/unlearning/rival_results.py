@@ -13,10 +13,11 @@
         columns           name -> `MetricResult.to_dict()` over all seeds, and "per_seed": seed ->
                           {"value", "interval", "n"}. "unique", "shared", "inferable": right answers
                           about the deleted sources (shared: those of which two thirds of the
-                          sources are left); "retained": unique facts of kept sources; "general":
-                          perplexity of kept sources' text that no model was trained on; "forget
-                          quality": p against the retrained model; "membership": AUC of min-k;
-                          "extraction": extraction strength of the deleted training documents
+                          sources are left); "retained": unique facts of kept sources; "loss":
+                          nats per token of kept sources' text that no model was trained on;
+                          "forget quality": p against the retrained model; "membership": AUC of
+                          min-k; "extraction": extraction strength of the deleted training
+                          documents
         relearning        steps to half of the gap and those of the retrained model (null where the
                           budget ended before), budget, and their ratio {"value", "bound"}: 1 is
                           parity; null where nothing is relearned
@@ -79,7 +80,7 @@ from nulls_dist.posthoc.catalogue import CATALOGUE
 FORMAT_VERSION: Final = 1
 RIVALS_FILE: Final = "rivals.json"
 COLUMNS: Final = (
-    *("unique", "shared", "inferable", "retained", "general"),
+    *("unique", "shared", "inferable", "retained", "loss"),
     *("forget quality", "membership", "extraction"),
 )
 
@@ -193,7 +194,7 @@ def columns_of(evidence: Evidence, row: Row) -> Columns:
         name: result
         for name, results in (
             *_answers(evidence, row),
-            ("general", _general(evidence, row)),
+            ("loss", _loss(evidence, row)),
             ("forget quality", _forget_quality(evidence, row)),
             ("membership", _membership(evidence, row)),
         )
@@ -214,9 +215,9 @@ def _answers(evidence: Evidence, row: Row) -> Iterator[tuple[str, list[MetricRes
     yield "retained", list(mean_of(likelihood.ANSWER_ACCURACY, group, kept, "correct").values())
 
 
-def _general(evidence: Evidence, row: Row) -> list[MetricResult]:
+def _loss(evidence: Evidence, row: Row) -> list[MetricResult]:
     texts = evidence.texts(row.kept, **TEXTS[_VALIDATION])
-    return list(measures.perplexity(_VALIDATION, texts, clusters_of).values())
+    return [measures.text_loss(_VALIDATION, texts, clusters_of(texts))] if len(texts) else []
 
 
 def _forget_quality(evidence: Evidence, row: Row) -> list[MetricResult]:

@@ -192,11 +192,16 @@ def results(columns):
     return {"format_version": 1, "rows": [entry_of(row, columns[row.name]) for row in ROWS]}
 
 
+def findings_of(folder, rivals):
+    """Findings of a benchmark without anything but rivals."""
+    nothing = dict.fromkeys(Findings.__dataclass_fields__)
+    known = {"results": {}, "evidence": Evidence.read(folder), "trainings": {}, "rivals": rivals}
+    return Findings(**nothing | known)
+
+
 def test_table_and_section_name_every_row(results, tmp_path):
     text = format_rivals(results)
-    empty = Evidence.read(tmp_path)
-    findings = Findings(results={}, evidence=empty, trainings={}, rivals=results)
-    section = build_rivals(findings)
+    section = build_rivals(findings_of(tmp_path, results))
     assert [line[0].split(" (")[0] for line in section.tables[0].rows] == [row.name for row in ROWS]
     for row in ROWS:
         assert row.name in text
@@ -208,8 +213,7 @@ def test_table_and_section_name_every_row(results, tmp_path):
 
 
 def test_without_rivals_there_is_no_section(tmp_path):
-    empty = Evidence.read(tmp_path)
-    assert build_rivals(Findings(results={}, evidence=empty, trainings={}, rivals=None)) is None
+    assert build_rivals(findings_of(tmp_path, None)) is None
 
 
 def test_the_budget_of_a_size_is_json_ready(tmp_path):

@@ -25,10 +25,10 @@ _CAPTION: Final = (
     "with their own."
 )
 _READING: Final = (
-    "Right answers (unique, shared, inferable: deleted sources; retained: kept ones), perplexity "
-    "of kept sources' text that no model was trained on, p of forget quality, AUC of membership "
-    "(min-k), extraction strength, steps of fine-tuning on the deleted documents until half is "
-    "back (>: the budget ended), seconds. Every value is right where it equals that of the "
+    "Right answers (unique, shared, inferable: deleted sources; retained: kept ones), loss in nats "
+    "per token of kept sources' text that no model was trained on, p of forget quality, AUC of "
+    "membership (min-k), extraction strength, steps of fine-tuning on the deleted documents until "
+    "half is back (>: the budget ended), seconds. Every value is right where it equals that of the "
     "retrained model above it"
 )
 
