@@ -114,9 +114,8 @@ def test_rows_are_told_apart_and_gold_is_held_against_itself():
 def evidence():
     """Tables of all rows' models with invented answers, of one seed."""
     draws = np.random.default_rng(0)
-    models: list[Asked] = list(
-        dict.fromkeys(each for row in ROWS for each in (row.asked, row.kept))
-    )
+    asked = [each for row in ROWS for each in (row.asked, row.kept, row.gold)]
+    models: list[Asked] = list(dict.fromkeys(asked))
     return {
         tables.ANSWERS: [row for asked in models for row in answers_of(asked, draws)],
         tables.DOCUMENTS: [row for asked in models for row in documents_of(asked, draws)],
