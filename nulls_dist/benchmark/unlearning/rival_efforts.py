@@ -25,7 +25,7 @@ class RivalEffort:
 
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     """AdamW hardly minds the scale of a loss, so that all methods have the same."""
-    steps: int = 40
+    steps: int = 30
     """Of the optimizer at each rate."""
     searches: int = 10
     """Strengths that ECO prompts, which takes no gradient, searches; as published."""
