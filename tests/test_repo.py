@@ -68,6 +68,10 @@ PROMISED_COMMANDS = [
     "python tools/generate.py ckpt text --source Alabama --max-new-tokens 8 --seed 1",
     "python tools/generate.py ckpt text --state nearest --index index --top 3 --json",
     "python -m nulls_dist.benchmark run --size small --out bench --seeds 2 --jobs 1",
+    "python tools/unlearn_posthoc.py model --method npo --forget f.jsonl --retain r --out out",
+    "python tools/unlearn_posthoc.py model --method tau --forget f --unseen u --set threshold=.3 "
+    "--stop forget/accuracy=0.3 --steps 5 --learning-rate 1e-4 --json --out out",
+    "python -m nulls_dist.benchmark rivals --out bench --methods npo,rmu --seeds 1 --jobs 1",
     "python tools/demo.py",
     "python tools/demo.py --fast --out demo-out",
 ]
@@ -94,7 +98,9 @@ def check_parses(command: list[str]) -> None:
     parser = cast("ArgumentParser", program.build_parser())
     try:
         parser.parse_args(arguments)
-    except SystemExit:
+    except SystemExit as ended:
+        if ended.code == 0:  # --list and its like answer at once
+            return
         pytest.fail(f"{module} does not accept {shlex.join(arguments)}\n{parser.format_usage()}")
 
 
@@ -104,7 +110,7 @@ def programs() -> list[str]:
     return sorted(promised | {f"tools.{path.stem}" for path in (ROOT / "tools").glob("*.py")})
 
 
-DOCS = ("data.md", "training.md", "deletion.md", "release.md")
+DOCS = ("data.md", "training.md", "deletion.md", "release.md", "posthoc.md")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in DOCS)]
 
 

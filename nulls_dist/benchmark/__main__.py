@@ -168,6 +168,29 @@ _COMMANDS: Final = (
         ),
     ),
     Command(
+        name="rivals",
+        module="nulls_dist.benchmark.unlearning.rivals",
+        help="unlearn the dense models of a benchmark that is done by every post-hoc method",
+        examples=(
+            "python -m nulls_dist.benchmark rivals --out bench-small",
+            "python -m nulls_dist.benchmark rivals --out bench-small --methods npo,rmu",
+        ),
+        options=(
+            _OUT,
+            Option(
+                flag="--methods",
+                parameter="names",
+                settings={
+                    "default": None,
+                    "metavar": "NAMES",
+                    "help": "separated by commas (default: all; an unknown one lists them)",
+                },
+            ),
+            _DONE_SEEDS,
+            _JOBS,
+        ),
+    ),
+    Command(
         name="report",
         module="nulls_dist.benchmark.unlearning.report",
         help="write DIR/report.html anew from the results; run does so at its end",

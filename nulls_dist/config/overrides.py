@@ -1,6 +1,6 @@
 """`--set a.b=c`: typed changes to a preset, with the nearest name for a misspelt one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -34,24 +34,44 @@ def apply_overrides(config: RunConfig, assignments: Iterable[str]) -> RunConfig:
         sections = [
             entry.name for entry in fields(config) if is_dataclass(getattr(config, entry.name))
         ]
-        _check_known(section, sections, f"--set {assignment}: section")
+        check_known(section, sections, f"--set {assignment}: section")
         hints = get_type_hints(type(getattr(config, section)))
-        _check_known(name, list(hints), f"--set {assignment}: field of {section}")
-        changes.setdefault(section, {})[name] = _parse(text.strip(), hints[name], path.strip())
+        check_known(name, list(hints), f"--set {assignment}: field of {section}")
+        changes.setdefault(section, {})[name] = parse_value(text.strip(), hints[name], path.strip())
     sections_changed = {
         section: replace(getattr(config, section), **values) for section, values in changes.items()
     }
     return replace(config, **sections_changed)
 
 
-def _check_known(name: str, known: list[str], what: str) -> None:
+def check_known(name: str, known: Sequence[str], what: str) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Args:
+        name: as the user wrote it.
+        known: all there are.
+        what: what it names, for the message.
+
+    Raises:
+        ConfigError: it is not; the message has the nearest name.
+    """
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(f"{what} {name!r} is unknown; {hint}available: {', '.join(known)}")
 
 
-def _parse(text: str, hint: Any, path: str) -> Any:
+def parse_value(text: str, hint: Any, path: str) -> Any:
+    """Return what a text says as a value of a type.
+
+    Args:
+        text: as the user wrote it.
+        hint: bool, int, float, str or a Literal of texts.
+        path: of the field, for the message.
+
+    Raises:
+        ConfigError: it is no such value, or not finite.
+    """
     if get_origin(hint) is Literal:
         if text not in get_args(hint):
             raise ConfigError(f"{path} ({text!r}) must be one of {', '.join(get_args(hint))}")

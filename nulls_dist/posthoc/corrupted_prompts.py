@@ -93,11 +93,29 @@ class CorruptedPrompts(PromptReader):
         self.strength = strength
         self._corruption = corruption
         self._threshold = threshold
-        self._scope = scope
+        self._scope = Scope(scope)
         self._select = select
         self._embedding = embedding
         self._seed = seed
         self._layer()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what makes it again, JSON-ready, but for model and classifier's parameters.
+
+        Raises:
+            ConfigError: it has a classifier or a selector that no file holds.
+        """
+        if self._select is not all_but_last:
+            raise ConfigError("a selector of tokens cannot be written; keep it in Python")
+        return {
+            "strength": self.strength,
+            "threshold": self._threshold,
+            "scope": self._scope.value,
+            "embedding": self._embedding,
+            "seed": self._seed,
+            "classifier": self.classifier.describe(),
+            "corruption": self._corruption.describe(),
+        }
 
     def forward(
         self,

@@ -6,9 +6,10 @@ adding fixed values, reversing and shuffling.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -89,6 +90,11 @@ class FlipSign(Corruption):
         """Return e with -e at the chosen features."""
         chosen = _chosen(embeddings, strength, self.dims, draws)
         return torch.where(chosen, -embeddings, embeddings)
+
+
+CORRUPTIONS: Final[Mapping[str, type[Corruption]]] = {
+    kind.name: kind for kind in (Noise, ZeroOut, FlipSign)
+}
 
 
 def _chosen(embeddings: Tensor, count: float, dims: Dims, draws: torch.Generator) -> Tensor:

@@ -69,12 +69,21 @@ def load_dense_control(root: Path) -> Iterator[DenseControl]:
         IntegrityError: it is damaged.
     """
     checkpoint = Checkpoint(root)
-    config = model_of(checkpoint)
-    if config.has_sinks:
-        raise InputError(
-            f"{root} has sinks: delete its sources by tools/strip_sources.py; for a comparison "
-            "with post-hoc methods load a model without sinks, or what tools/convert_to_hf.py "
-            "--form merged makes of this one"
-        )
+    check_dense(checkpoint)
     with loaded_model(checkpoint) as (gpt, device):
-        yield DenseControl(gpt, config, checkpoint.manifest.build_router(), device)
+        router = checkpoint.manifest.build_router()
+        yield DenseControl(gpt, model_of(checkpoint), router, device)
+
+
+def check_dense(checkpoint: Checkpoint) -> None:
+    """Refuse a model with sinks.
+
+    Raises:
+        InputError: it has some.
+    """
+    if model_of(checkpoint).has_sinks:
+        raise InputError(
+            f"{checkpoint.root} has sinks: delete its sources by tools/strip_sources.py; for a "
+            "comparison with post-hoc methods load a model without sinks, or what "
+            "tools/convert_to_hf.py --form merged makes of this one"
+        )

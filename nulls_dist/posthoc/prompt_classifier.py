@@ -22,6 +22,16 @@ class PromptClassifier(nn.Module, ABC):
     def forward(self, prompts: Prompts) -> Tensor:
         """Return the probability that each prompt is to be forgotten, (n,) float64 on the CPU."""
 
+    def describe(self) -> dict[str, Any]:
+        """Return the recipe that a file of the parameters is read by.
+
+        Raises:
+            ConfigError: no file holds such a classifier.
+        """
+        raise ConfigError(
+            f"a {type(self).__name__} cannot be written; take hashed n-grams, or keep it in Python"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(ABC):
@@ -79,7 +89,19 @@ class HashedNgrams(ClassifierRecipe):
         )
         labels = np.repeat([1, 0], [len(forget), len(retain)])
         regression.fit(self.count([*forget, *retain]), labels)
-        return _LinearClassifier(self, regression.coef_[0], float(regression.intercept_[0]))
+        weight = torch.tensor(regression.coef_[0])
+        return self.restore(
+            weight, torch.tensor(float(regression.intercept_[0]), dtype=weight.dtype)
+        )
+
+    def restore(self, weight: Tensor, bias: Tensor) -> PromptClassifier:
+        """Return a classifier that was learned before.
+
+        Args:
+            weight: (num_features,) float64.
+            bias: () float64.
+        """
+        return _LinearClassifier(self, weight, bias)
 
     def count(self, prompts: Prompts) -> Any:
         """Return hashed counts of n-grams, a sparse (n, num_features) matrix of unit rows."""
@@ -97,13 +119,16 @@ class HashedNgrams(ClassifierRecipe):
 
 
 class _LinearClassifier(PromptClassifier):
-    def __init__(self, recipe: HashedNgrams, weight: Any, bias: float) -> None:
+    def __init__(self, recipe: HashedNgrams, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self._recipe = recipe
-        self.weight = nn.Parameter(torch.tensor(weight), requires_grad=False)
-        self.bias = nn.Parameter(torch.tensor(bias, dtype=torch.float64), requires_grad=False)
+        self.recipe = recipe
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+
+    def describe(self) -> dict[str, Any]:
+        return self.recipe.describe()
 
     def forward(self, prompts: Prompts) -> Tensor:
         weight = self.weight.double().cpu().numpy()
-        logits = self._recipe.count(prompts) @ weight + float(self.bias)
+        logits = self.recipe.count(prompts) @ weight + float(self.bias)
         return torch.from_numpy(special.expit(logits))

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from nulls_dist.errors import ConfigError
 from nulls_dist.posthoc import losses
@@ -64,7 +65,7 @@ class ReinforcedMethod(Method):
         self.check_choice(work)
         batches = work.forget_batches()
         try:
-            for _ in range(work.plan.max_steps):
+            for _ in tqdm(range(work.plan.max_steps), "reinforce", disable=None, leave=False):
                 batch = next(batches)
                 work.update(batch.token_share * losses.mean_nll(work.logits(batch), batch.labels))
             reinforced = Snapshot(work.model)
@@ -128,12 +129,15 @@ class AgainstReinforced(nn.Module):
             nn.Parameter(weight, requires_grad=False) for weight in reinforced.weights.values()
         )
 
+    def reinforced_weights(self) -> dict[str, Tensor]:
+        """Return the reinforced model's parameters by name."""
+        return dict(zip(self._names, self.reinforced, strict=True))
+
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return (B, T, V) logits of (B, T) tokens."""
-        weights = dict(zip(self._names, self.reinforced, strict=True))
         return losses.logit_difference(
             next_token_logits(self.model, input_ids),
-            logits_with(self.model, weights, input_ids),
+            logits_with(self.model, self.reinforced_weights(), input_ids),
             strength=self.strength,
         )
 

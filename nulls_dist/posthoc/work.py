@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from nulls_dist.errors import RefusedError
 from nulls_dist.eval.greedy import continue_texts
@@ -263,7 +264,8 @@ class Work:
         Ends at the plan's last step, when its stop rule is met, or with the last batch.
         """
         taken, evaluated = 0, 0
-        for batch in islice(batches, self.plan.max_steps):
+        due = islice(batches, self.plan.max_steps)
+        for batch in tqdm(due, "unlearn", self.plan.max_steps, disable=None, leave=False):
             yield batch
             taken += 1
             if taken % self.plan.evaluate_every == 0:

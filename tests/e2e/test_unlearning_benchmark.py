@@ -8,12 +8,22 @@ from dataclasses import replace
 
 import pytest
 
-from nulls_dist.benchmark.unlearning import attack, curves, evaluation, tables
+from nulls_dist.benchmark.unlearning import (
+    attack,
+    curves,
+    evaluation,
+    rival_asking,
+    rival_models,
+    rivals,
+    tables,
+)
 from nulls_dist.benchmark.unlearning.deletion_curve import counts_of, deletion_order
 from nulls_dist.benchmark.unlearning.efforts import effort_of
 from nulls_dist.benchmark.unlearning.figures import Evidence
 from nulls_dist.benchmark.unlearning.lab import open_lab
 from nulls_dist.benchmark.unlearning.results import TARGETS, compute
+from nulls_dist.benchmark.unlearning.rival_efforts import rival_effort_of
+from nulls_dist.benchmark.unlearning.rival_rows import ROWS, Role
 from nulls_dist.benchmark.unlearning.sweep import sweep
 from nulls_dist.benchmark.unlearning.world import read_groups
 from nulls_dist.errors import ConfigError
@@ -150,7 +160,18 @@ def in_this_process(monkeypatch):
     budget = replace(least.budget, tries=1, searched_probes=1, max_members=4)
     least = replace(least, sources=2, dear_sources=1, documents=1, relearning_steps=2, ask_every=1)
     monkeypatch.setattr(attack, "effort_of", lambda name: replace(least, budget=budget))
-    for module in (attack, curves, evaluation):
+    least_rival = replace(
+        rival_effort_of("tiny"),
+        learning_rates=(1e-3,),
+        steps=2,
+        evaluate_every=1,
+        batch_size=2,
+        relearning_steps=2,
+        ask_every=1,
+    )
+    for module in (rival_asking, rival_models):
+        monkeypatch.setattr(module, "rival_effort_of", lambda name: least_rival)
+    for module in (attack, curves, evaluation, rivals):
         monkeypatch.setattr(module, "run_alone", lambda step, *arguments: step(*arguments))
 
 
@@ -161,6 +182,7 @@ def test_attacks_are_pooled_and_those_that_do_not_apply_are_listed(tiny, in_this
     printed = capsys.readouterr().out
     found = json.loads((out / "attacks.json").read_text("utf-8"))
     models = {"suppressed", "excised", "retrained", "dense", "dense retrained"}
+    models |= {"dense, ascent", "dense, NPO"}
     for name in names.split(",")[:-1]:
         rows = [row for row in found["headlines"] if row["attack"] == name]
         assert {row["model"] for row in rows} == models
@@ -179,6 +201,38 @@ def test_attacks_are_pooled_and_those_that_do_not_apply_are_listed(tiny, in_this
     records = {path: path.stat().st_mtime_ns for path in out.rglob("steps/*/*.json")}
     attack.attack(out=out, names=names, num_seeds=1, jobs=1)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("steps/*/*.json")} == records
+
+
+def test_rivals_stand_beside_sinks_and_retraining(tiny, in_this_process, monkeypatch, capsys):
+    folder, _, results = tiny
+    out = folder / "bench"
+    # So little was learned that there may be nothing to forget: let no rival stop early.
+    monkeypatch.setattr(rival_models, "retrained_score", lambda lab, seed: -1.0)
+    names = "simnpo,logit-difference"
+    rivals.rivals(out=out, names=names, num_seeds=None, jobs=1)
+    printed = capsys.readouterr().out
+    found = json.loads((out / "rivals.json").read_text("utf-8"))
+    rows = {row["name"]: row for row in found["rows"]}
+    chosen = names.split(",")
+    assert [row.name for row in ROWS if row.role is not Role.RIVAL or row.key in chosen] == [*rows]
+    assert all(name in printed for name in rows)
+    assert {row["method"] for row in rows.values()} == {None, *chosen}
+    for name, figure in (
+        ("dense, before", "answer accuracy: deleted sources, unique facts, dense"),
+        ("NULLs, off", "answer accuracy: deleted sources, unique facts, off"),
+    ):
+        assert rows[name]["columns"]["unique"]["value"] == results["figures"][figure]["value"]
+    n = {row["columns"]["unique"]["n"] for row in rows.values()}
+    assert len(n) == 1, "all models were asked the same"
+    assert all(len(row["columns"]) == 8 for row in rows.values())
+    (sim, against) = (rows[name] for name in ("SimNPO", "logit difference"))
+    assert sim["cost"]["backward_tokens"] > 0
+    assert sim["columns"]["loss"]["value"] != rows["dense, before"]["columns"]["loss"]["value"]
+    assert against["cost"]["extra_parameters"] > 0
+    assert "Post-hoc unlearning beside sinks" in (out / "report.html").read_text("utf-8")
+    records = {path: path.stat().st_mtime_ns for path in out.rglob("steps/rivals/*.json")}
+    rivals.rivals(out=out, names=names, num_seeds=1, jobs=1)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("steps/rivals/*.json")} == records
 
 
 def test_a_deletion_in_memory_is_the_one_that_the_command_makes(tiny, in_this_process, capsys):

@@ -10,6 +10,7 @@ import numpy as np
 from nulls_dist.attacks.catalogue import AttackInputs
 from nulls_dist.benchmark.unlearning.efforts import Effort
 from nulls_dist.benchmark.unlearning.lab import EXCISED, SUPPRESSED, TRAINED, Lab
+from nulls_dist.benchmark.unlearning.rival_models import put_weights, unlearn_rival
 from nulls_dist.benchmark.unlearning.sizes import DENSE, DENSE_RETRAINED, NULLS, RETRAINED, Arm
 from nulls_dist.benchmark.unlearning.world import read_groups
 from nulls_dist.checkpoint.store import Checkpoint
@@ -37,6 +38,8 @@ class Attacked:
     """Whether the sinks of a deleted source serve its text: whoever holds the weights and knows the
     router's hash can compute its mask. In the retrained model, which never saw the source, others
     trained them: there the backbone alone is what a perfect deletion leaves."""
+    rival: str | None = None
+    """Post-hoc method that unlearned it; it is made where that is not done."""
 
 
 ATTACKED: Final = (
@@ -45,14 +48,17 @@ ATTACKED: Final = (
     Attacked(name="retrained", arm=RETRAINED, checkpoint=TRAINED),
     Attacked(name="dense", arm=DENSE, checkpoint=TRAINED),
     Attacked(name="dense retrained", arm=DENSE_RETRAINED, checkpoint=TRAINED),
+    Attacked(name="dense, ascent", arm=DENSE, checkpoint=TRAINED, rival="gradient-ascent"),
+    Attacked(name="dense, NPO", arm=DENSE, checkpoint=TRAINED, rival="npo"),
 )
 """The weights of the suppressed model are those of the trained one. Served with its tombstones it
-answers as the excised one does, by the backbone alone, so that this is not asked twice."""
+answers as the excised one does, by the backbone alone, so that this is not asked twice. Two rivals,
+tuned as `rival_efforts` says, are attacked for contrast."""
 
 
 def attack_step(name: str, attacked: Attacked) -> str:
     """Return the name of the step in which an attack is made on a model."""
-    return f"attacks/{name}-{attacked.name}".replace(" ", "-")
+    return f"attacks/{name}-{attacked.name}".replace(",", "").replace(" ", "-")
 
 
 @contextmanager
@@ -63,6 +69,8 @@ def open_attacked(
 
     Only unique facts are asked: whoever still knows a shared or a rule-based one betrays nothing.
     """
+    if attacked.rival is not None:
+        unlearn_rival(lab, seed, attacked.rival)
     root = lab.checkpoint(seed, attacked.arm, attacked.checkpoint)
     world, groups = Corpus(lab.world(seed)), read_groups(lab, seed)
     deleted, kept = groups.deleted[: effort.sources], groups.kept[: effort.kept_sources]
@@ -72,6 +80,8 @@ def open_attacked(
         open_index(Checkpoint(root), None, NgramEncoder()) if has_sinks else nullcontext()
     )
     with load_for_inference(root, route_deleted=True) as model, index as opened:
+        if attacked.rival is not None:
+            put_weights(lab, seed, attacked.rival, model.weights())
         yield AttackInputs(
             model=model,
             tokenizer=load_tokenizer(world.root, world.manifest.tokenizer),

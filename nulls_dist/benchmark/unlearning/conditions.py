@@ -47,10 +47,11 @@ def checkpoints_of(arm: Arm) -> tuple[str, ...]:
     return tuple(_ASKED) if arm.has_sinks and not arm.is_retrained else (TRAINED,)
 
 
-def in_condition(model: InferenceModel, condition: Condition) -> LanguageModel:
+def in_condition(model: LanguageModel, condition: Condition) -> LanguageModel:
     """Return a model as it answers in a condition."""
     if condition is not Condition.RESCALED:
         return model
+    assert isinstance(model, InferenceModel), "only a model with sinks is rescaled"
     config = model.config
     gain = (config.num_backbone + config.num_active) / config.num_backbone
     return _Rescaled(model, gain)

@@ -21,7 +21,7 @@ from nulls_dist.data.format import FACTS_FILE
 from nulls_dist.data.tokenizer import Tokenizer, load_tokenizer
 from nulls_dist.eval.fact_likelihood import FactAnswer, weigh_answers
 from nulls_dist.eval.facts import Probe, read_probes
-from nulls_dist.eval.inference import InferenceModel, load_for_inference
+from nulls_dist.eval.inference import load_for_inference
 from nulls_dist.eval.membership_attack import attack
 from nulls_dist.eval.metrics.memorization import extraction_strength
 from nulls_dist.eval.recitation import Document, accuracies, score_documents
@@ -63,7 +63,7 @@ def _ask_checkpoint(root: Path, seed: int, arm_name: str, checkpoint: str) -> di
             }
             asked = questions.ask(model, condition)
             answers += [{**about, **row} for row in asked]
-            scored = questions.score(model, condition)
+            scored = questions.score(model, condition, model.config.context_length)
             documents += [{**about, **row} for row in scored]
     name = f"seed-{seed}-{arm.name}-{checkpoint}"
     tables.write_table(lab.table(tables.ANSWERS, name), tables.ANSWERS, answers)
@@ -84,7 +84,7 @@ class Questions:
     """Source -> how many of its documents models are trained on, the first ones; others of it are
     for validation. Of sources that no model sees all documents count alike."""
 
-    def ask(self, model: InferenceModel, condition: Condition) -> Iterator[dict[str, Any]]:
+    def ask(self, model: LanguageModel, condition: Condition) -> Iterator[dict[str, Any]]:
         """Ask about facts; yield rows of the table of answers, without what names the model."""
         asked = sorted({probe.source_id for probe in self.probes})
         donor_of = self._donors(condition, asked)
@@ -95,13 +95,15 @@ class Questions:
             yield self._answer_row(answer, numbers[fact])
             numbers[fact] += 1
 
-    def score(self, model: InferenceModel, condition: Condition) -> Iterator[dict[str, Any]]:
-        """Score documents; yield rows of the table of documents likewise."""
+    def score(
+        self, model: LanguageModel, condition: Condition, max_tokens: int
+    ) -> Iterator[dict[str, Any]]:
+        """Score documents, cut after so many tokens; yield rows of their table likewise."""
         asked = [source for _, sources in self.groups.items() for source in sources]
         donor_of = self._donors(condition, asked)
         for source_id in asked:
             yield from self._score_source(
-                in_condition(model, condition), source_id, donor_of, model.config.context_length
+                in_condition(model, condition), source_id, donor_of, max_tokens
             )
 
     def _donors(self, condition: Condition, asked: Sequence[int]) -> Mapping[int, int]:

@@ -49,13 +49,13 @@ def measure_membership(evidence: Evidence) -> Figures:
     """Return AUC, true positives and PrivLeak of every attack on every model."""
     figures: Figures = {}
     for name, (attacked, retrained) in _ATTACKED.items():
-        samples, reference = (_samples(evidence, each) for each in (attacked, retrained))
+        samples, reference = (samples_of(evidence, each) for each in (attacked, retrained))
         if not all(map(len, (*samples, *reference))):
             continue
         aucs = {}
         for label, tables in ((name, samples), (f"{name}, retrained", reference)):
             found = {
-                metric: _rate(metric, label, tables, [column(each, key) for each in tables])
+                metric: rate_attack(metric, label, tables, [column(each, key) for each in tables])
                 for key, metric in MEMBERSHIP_SCORES.items()
             }
             figures |= {f"{metric.label}: {label}": each for metric, each in found.items()}
@@ -66,17 +66,25 @@ def measure_membership(evidence: Evidence) -> Figures:
     return figures
 
 
-def _samples(evidence: Evidence, asked: Asked) -> tuple[pa.Table, pa.Table]:
+def samples_of(evidence: Evidence, asked: Asked) -> tuple[pa.Table, pa.Table]:
+    """Return a model's scores of the documents of members and of others."""
     members, others = (
         evidence.texts(asked, group=group, validation=False) for group in (DELETED, UNSEEN)
     )
     return members, others
 
 
-def _rate(
+def rate_attack(
     metric: Metric, label: str, tables: tuple[pa.Table, pa.Table], scores: list[Floats]
 ) -> MetricResult:
-    """Return the AUC of one attack, the mean over seeds."""
+    """Return the AUC of one attack, the mean over seeds.
+
+    Args:
+        metric: the attack.
+        label: what was attacked.
+        tables: documents of members and of others.
+        scores: of each, in the same order.
+    """
     seeds = [column(table, "seed") for table in tables]
     clusters = [column(table, "source_id") for table in tables]
     wins = [
@@ -182,7 +190,7 @@ def _reference_attack(
         for ours, theirs in zip(samples, reference, strict=True)
     ]
     metric = membership.REFERENCE
-    return {f"{metric.label}: {name}": _rate(metric, name, samples, scores)}
+    return {f"{metric.label}: {name}": rate_attack(metric, name, samples, scores)}
 
 
 def _priv_leak(name: str, unlearned: float, retrained: float, *, n: int) -> Figures:

@@ -15,6 +15,8 @@
     DIR/attacks.json                  see `attack_results`
     DIR/curves, curves.json           tables after deletions of many sizes, see `curve_results`
     DIR/sweeps, sweeps.json           directories like this one, see `sweep` and `sweep_results`
+    DIR/rivals, rivals.json           tables of rival methods, see `rival_results`
+    DIR/seed-0/rivals/METHOD          what a rival method made of the dense model
     DIR/report.html                   what they say, see `page`
 
 A step is done once: its record is written when all else of it is, and a step with a record is not

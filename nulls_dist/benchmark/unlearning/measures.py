@@ -71,6 +71,14 @@ COLLATERAL_EXCESS: Final = Metric(
     lowest=-2.0,
     source=_OURS,
 )
+TEXT_LOSS: Final = Metric(
+    name="loss",
+    variant="nats per token",
+    formula="sum NLL / sum T",
+    direction=Direction.NONE,
+    highest=_INF,
+    source=_OURS,
+)
 LOSS_DIFFERENCE: Final = Metric(
     name="validation loss beyond the dense model's",
     variant="nats per token, own sinks against equal active size",
@@ -233,6 +241,18 @@ def perplexity(
         ),
     )
     return {f"{metric.name}: {group}": result}
+
+
+def text_loss(group: str, documents: pa.Table, clusters: Clusters) -> MetricResult:
+    """Return the loss of documents, at least one: of collapsed models, too, a finite number."""
+    nll, tokens = column(documents, "nll"), column(documents, "num_tokens")
+    return MetricResult(
+        metric=TEXT_LOSS,
+        group=group,
+        value=float(nll.sum() / tokens.sum()),
+        n=int(tokens.sum()),
+        interval=clustered_ratio(nll, tokens, clusters),
+    )
 
 
 def look_up(rows: pa.Table, sources: pa.Table, name: str) -> Floats:

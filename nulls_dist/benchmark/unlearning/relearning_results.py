@@ -109,7 +109,7 @@ def _entries(found: Found) -> Iterator[dict[str, Any]]:
             "access": str(access),
             "text": str(text),
             "model": model,
-            **_compared(curves),
+            **compare_curves(curves),
             "not_applicable": {
                 str(seed): record["not_applicable"]
                 for seed, record in enumerate(records)
@@ -118,8 +118,12 @@ def _entries(found: Found) -> Iterator[dict[str, Any]]:
         }
 
 
-def _compared(curves: Mapping[int, Any]) -> dict[str, Any]:
-    """Return what all seeds together say, and each alone."""
+def compare_curves(curves: Mapping[int, Any]) -> dict[str, Any]:
+    """Return what all seeds together say, and each alone.
+
+    Args:
+        curves: seed -> curve of the model, of the retrained one, and of the model before.
+    """
     if not curves:
         names = ["num_probes", "kinds", "per_seed"]
         for accuracy in ("accuracy", "retrained_accuracy"):

@@ -30,8 +30,7 @@ _STATES: Final = {
     "suppressed": "own sinks",
     "excised": "excised",
     "retrained": "retrained, off",
-    "dense": "dense",
-    "dense retrained": "dense retrained",
+    **{name: name for name in ("dense", "dense retrained", "dense, ascent", "dense, NPO")},
 }
 """Model under attack -> model in a state, whose colour it has."""
 _LABELS: Final = {"suppressed": "suppressed (weights as before)"}
@@ -132,7 +131,7 @@ def _add_legend(figure: Any, models: Sequence[str]) -> None:
         for state in map(_STATES.__getitem__, models)
     ]
     labels = [_LABELS.get(model, model) for model in models]
-    figure.legend(handles, labels, ncols=len(models), loc="outside upper left", columnspacing=1.2)
+    figure.legend(handles, labels, ncols=-(-len(models) // 2), loc="outside upper left", columnspacing=1.2)
 
 
 def _setting_chart(attacks: Mapping[str, Any], seeds: str) -> Chart | None:

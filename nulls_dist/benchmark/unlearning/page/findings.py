@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist import durable
-from nulls_dist.benchmark.unlearning import attack_results, curve_results, sweep_results
+from nulls_dist.benchmark.unlearning import (
+    attack_results,
+    curve_results,
+    rival_results,
+    sweep_results,
+)
 from nulls_dist.benchmark.unlearning.figures import Evidence
 from nulls_dist.benchmark.unlearning.lab import RESULTS_FILE, open_lab
 from nulls_dist.errors import InputError
@@ -60,6 +65,8 @@ class Findings:
     """Content of curves.json, see `curve_results`; None where no curve was taken."""
     sweeps: Mapping[str, Any] | None
     """Content of sweeps.json, see `sweep_results`; None where nothing was swept."""
+    rivals: Mapping[str, Any] | None
+    """Content of rivals.json, see `rival_results`; None where no rival was run."""
 
     @classmethod
     def read(cls, root: Path) -> "Findings":
@@ -92,6 +99,7 @@ class Findings:
             ),
             curves=_read_if_there(root / curve_results.CURVES_FILE, curve_results.FORMAT_VERSION),
             sweeps=_read_if_there(root / sweep_results.SWEEPS_FILE, sweep_results.FORMAT_VERSION),
+            rivals=_read_if_there(root / rival_results.RIVALS_FILE, rival_results.FORMAT_VERSION),
         )
 
     def figure(self, name: str) -> Mapping[str, Any]:

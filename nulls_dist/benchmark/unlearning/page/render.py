@@ -20,6 +20,7 @@ from nulls_dist.benchmark.unlearning.page.parts import Section, limits, number
 from nulls_dist.benchmark.unlearning.page.power import build_power
 from nulls_dist.benchmark.unlearning.page.provenance import build_all_figures, build_provenance
 from nulls_dist.benchmark.unlearning.page.relearning import build_relearning, relearning_targets
+from nulls_dist.benchmark.unlearning.page.rivals import build_rivals
 from nulls_dist.benchmark.unlearning.page.sweeps import build_sweeps
 
 _TEMPLATE: Final = "report.html.jinja"
@@ -37,6 +38,7 @@ SECTIONS: Final[tuple[Callable[[Findings], Section | None], ...]] = (
     build_relearning,
     build_deletions,
     build_sweeps,
+    build_rivals,
     build_provenance,
     build_all_figures,
 )

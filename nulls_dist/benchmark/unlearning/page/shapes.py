@@ -16,8 +16,11 @@ COLOURS: Final = {
     "dense": GREY,
     "dense retrained": "#bdbdbd",
     "dense total": "#5a5a5a",
+    "dense, ascent": "#7d9b76",
+    "dense, NPO": "#b3c8ad",
 }
-"""Model in a state -> colour: before deletion dark, deleted blue, retrained orange, dense grey."""
+"""Model in a state -> colour: before deletion dark, deleted blue, retrained orange, dense grey,
+unlearned by a rival green."""
 MARKERS: Final = {
     "own sinks": "s",
     "off": "o",
@@ -27,6 +30,8 @@ MARKERS: Final = {
     "retrained, nearest": "P",
     "dense": "v",
     "dense retrained": "<",
+    "dense, ascent": "d",
+    "dense, NPO": "p",
 }
 """For print without colours."""
 
