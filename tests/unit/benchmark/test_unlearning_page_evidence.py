@@ -9,6 +9,7 @@ import pytest
 
 from nulls_dist import durable
 from nulls_dist.attacks.relearning import RelearningCurve, RelearningOptions
+from nulls_dist.benchmark.drawing import paper_style
 from nulls_dist.benchmark.unlearning import curve_results, figures, sweep_results, tables
 from nulls_dist.benchmark.unlearning.attack_results import write_attacks
 from nulls_dist.benchmark.unlearning.attacked import ATTACKED, attack_step
@@ -202,6 +203,13 @@ def lab(tmp_path_factory):
 @pytest.fixture(scope="module")
 def findings(lab):
     return Findings.read(lab.root)
+
+
+@pytest.fixture(autouse=True)
+def styled():
+    """Sections are built as the page builds them, with text that can be searched."""
+    with paper_style():
+        yield
 
 
 def row_of(table, first):
