@@ -131,7 +131,9 @@ def _add_legend(figure: Any, models: Sequence[str]) -> None:
         for state in map(_STATES.__getitem__, models)
     ]
     labels = [_LABELS.get(model, model) for model in models]
-    figure.legend(handles, labels, ncols=-(-len(models) // 2), loc="outside upper left", columnspacing=1.2)
+    figure.legend(
+        handles, labels, ncols=-(-len(models) // 2), loc="outside upper left", columnspacing=1.2
+    )
 
 
 def _setting_chart(attacks: Mapping[str, Any], seeds: str) -> Chart | None:
