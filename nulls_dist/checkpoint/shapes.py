@@ -32,9 +32,9 @@ def model_of(checkpoint: Checkpoint) -> ModelConfig:
     router = checkpoint.manifest.router
     if len(model.sink_layers) != router.num_layers:
         raise IntegrityError(
-            f"{place}: num_layers is {router.num_layers} in router but {len(model.sink_layers)} "
-            f"layers have sinks in model (num_layers {model.num_layers}, first_sink_layer "
-            f"{model.first_sink_layer})"
+            f"{place}: num_layers is {len(model.sink_layers)} with sinks ({model.num_layers} from "
+            f"first_sink_layer {model.first_sink_layer} on) in model but {router.num_layers} in "
+            "router"
         )
     for name in ("num_experts", "num_sinks", "num_active", "per_layer"):
         wanted, routed = getattr(model, name), getattr(router, name)

@@ -15,7 +15,7 @@ from nulls_dist.model.gpt import build_model, initialize
 from nulls_dist.parallel.accelerator import Accelerator
 from nulls_dist.parallel.groups import Groups
 from nulls_dist.train.checkpointing import restore
-from nulls_dist.train.engine import build_engine
+from nulls_dist.train.engine import open_engine
 from nulls_dist.train.event_log import event_log
 from nulls_dist.train.inputs import training_batches
 from nulls_dist.train.leftovers import drop_leftovers
@@ -71,25 +71,25 @@ def build_and_fit(
         run.config.model, groups.topology, accelerator.device, recompute=config.train.recompute
     )
     initialize(model, run.config.model, groups.topology, config.seed)
-    engine = build_engine(model, run.config, groups, deepspeed_file)
-    if checkpoint is not None:
-        restore(run, engine, checkpoint)
-    rank = groups.topology.rank
-    watch = RequestWatch(stop, None if rank else run_dir)
-    with life_of(run) as life, event_log(run_dir, life.number, rank=rank) as events:
-        if rank == 0:
-            drop_leftovers(run_dir)
-            durable.write_json(run_dir / RUN_FILE, describe_run(run))
-            _announce(run, checkpoint)
-        more = (watch, *events)
-        with (
-            standard_hooks(run, accelerator.device, life, more, profile=profile) as hooks,
-            CheckpointSaver(run, engine, hooks) as saver,
-            training_batches(run, accelerator.device) as ahead,
-        ):
-            outcome = fit(run, engine, ahead, watch, hooks, saver)
-            life.end(outcome)
-            return outcome
+    with open_engine(model, run.config, groups, deepspeed_file) as engine:
+        if checkpoint is not None:
+            restore(run, engine, checkpoint)
+        rank = groups.topology.rank
+        watch = RequestWatch(stop, None if rank else run_dir)
+        with life_of(run) as life, event_log(run_dir, life.number, rank=rank) as events:
+            if rank == 0:
+                drop_leftovers(run_dir)
+                durable.write_json(run_dir / RUN_FILE, describe_run(run))
+                _announce(run, checkpoint)
+            more = (watch, *events)
+            with (
+                standard_hooks(run, accelerator.device, life, more, profile=profile) as hooks,
+                CheckpointSaver(run, engine, hooks) as saver,
+                training_batches(run, accelerator.device) as ahead,
+            ):
+                outcome = fit(run, engine, ahead, watch, hooks, saver)
+                life.end(outcome)
+                return outcome
 
 
 def _announce(run: Run, checkpoint: Checkpoint | None) -> None:

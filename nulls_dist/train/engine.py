@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -43,6 +44,23 @@ def build_engine(
             mpu=ModelParallelUnit(),
         )
     return engine
+
+
+@contextlib.contextmanager
+def open_engine(
+    model: nn.Module, config: RunConfig, groups: Groups, deepspeed_file: dict[str, Any]
+) -> Iterator[Any]:
+    """Wrap a model for training for the duration of a block; arguments as `build_engine`.
+
+    The engine's hooks on the parameters refer to it where Python cannot see it: left on, they would
+    keep the model and the threads of its process groups for as long as the process lives.
+    """
+    engine = build_engine(model, config, groups, deepspeed_file)
+    try:
+        yield engine
+    finally:
+        with quiet_libraries(), contextlib.redirect_stdout(io.StringIO()):
+            engine.destroy()
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
