@@ -1,5 +1,6 @@
 """What a run does besides training: retention, sink load, W&B; another corpus after deletion."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def test_only_the_newest_checkpoints_stay_and_metrics_reach_wandb_and_tensorboar
     for name in ("train/loss_nats", "sinks/dead_fraction"):
         written = [(event.step, event.value) for event in events.Scalars(name)]
         assert written == [(line["step"], np.float32(line[name])) for line in lines]
+
+
+def test_a_training_leaves_no_engine_behind(
+    corpus: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    """An engine that stays keeps the model and, per process group, threads that poll."""
+
+    def count_engines() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "DeepSpeedEngine" for each in gc.get_objects())
+
+    before = count_engines()
+    pretrain(pretrain_arguments(corpus, tmp_path / "run", settings | {"train.steps": 1}))
+    assert count_engines() == before
 
 
 def test_multiples_of_keep_every_stay_beside_the_newest(
