@@ -35,10 +35,14 @@ _DENSE_RETRAINED: Final = Asked(
 )
 _ATTACKED: Final = {
     "own sinks": (OWN, _RETRAINED_OWN),
-    **DELETIONS,
+    "off": DELETIONS["off"],
+    "nearest": DELETIONS["nearest"],
     "dense": (DENSE_OFF, _DENSE_RETRAINED),
 }
-"""Model -> it, and the retrained one that it is compared with and that is the reference model."""
+"""Model -> it, and the retrained one that it is compared with and that is the reference model.
+
+Not the excised sources' own sinks: an unseen source's are others', trained, which tells it from a
+wiped one whatever the model remembers. Without them the excised model is the one that is off."""
 _MIN_SOURCES: Final = 2
 _SEED: Final = 0
 

@@ -17,7 +17,7 @@ from nulls_dist.benchmark.unlearning.world import DELETED, UNSEEN
 from nulls_dist.eval.metrics import membership
 
 _SHOWN: Final = ("own sinks", "off", "nearest", "retrained, off", "dense")
-_MODELS: Final = ("own sinks", "off", "excised", "nearest", "dense")
+_MODELS: Final = ("own sinks", "off", "nearest", "dense")
 _NUM_RATES: Final = 60
 _LOWEST_RATE: Final = 1e-3
 _AUCS: Final = (
