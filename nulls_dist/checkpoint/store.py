@@ -1,7 +1,9 @@
 """Find, open and verify checkpoints."""
 
+import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ from nulls_dist.durable import FileRecord, check_file
 from nulls_dist.errors import IntegrityError
 
 _DTYPES: Final = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+HEADER_LENGTH_BYTES: Final = 8
+"""A safetensors file begins with the length of its header."""
 CHECKPOINTS_DIR: Final = "checkpoints"
 """Where a run's checkpoints lie in its directory."""
 _STEP_NAME: Final = re.compile(r"step-(\d{8,})")
@@ -38,6 +42,7 @@ class TensorFile:
             self._file: Any = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
             raise IntegrityError(f"{path}: not a safetensors file: {error}") from error
+        _check_names(path)
         self.path = path
 
     def names(self) -> list[str]:
@@ -79,6 +84,20 @@ class TensorFile:
         """Read elements [begin, end) of a one-dimensional tensor."""
         tensor: Tensor = self._file.get_slice(name)[begin:end]
         return tensor
+
+
+def _check_names(path: Path) -> None:
+    """Refuse a valid header that names a tensor twice: readers differ in which one they take."""
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        names = Counter(name for name, _ in pairs)
+        for name, count in names.items():
+            if count > 1:
+                raise IntegrityError(f"{path}: its header has {name!r} twice")
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+        json.loads(file.read(length), object_pairs_hook=check)
 
 
 class Checkpoint:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from nulls_dist.checkpoint.format import SINK_PARTS, parse_fragment_key, sink_tensor
-from nulls_dist.checkpoint.store import TensorFile
+from nulls_dist.checkpoint.store import HEADER_LENGTH_BYTES, TensorFile
 from nulls_dist.config.schema import ModelConfig
 from nulls_dist.errors import IntegrityError
 from nulls_dist.initial_values import initial_rows
@@ -32,7 +32,6 @@ _WEIGHT: Final = "weight"
 _FIRST_SEED: Final = 1 << 40
 """Keeps the seeds of excisions apart from the seeds of runs."""
 _BITS: Final = {2: torch.int16, 4: torch.int32}
-_HEADER_LENGTH_BYTES: Final = 8
 
 BitArray = npt.NDArray[Any]
 """Floating-point values as integers of their size."""
@@ -260,6 +259,6 @@ def _bits_of(values: Tensor) -> Tensor:
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Return a safetensors file's header and where its data begins."""
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(_HEADER_LENGTH_BYTES), "little")
+        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
         header: dict[str, Any] = json.loads(file.read(length))
-    return header, _HEADER_LENGTH_BYTES + length
+    return header, HEADER_LENGTH_BYTES + length

@@ -59,6 +59,19 @@ def test_a_control_has_the_parameters_that_serve_a_token_or_all_of_them(
     assert count_model(control).sink_parameters == 0
 
 
+def test_counts_are_those_of_a_model_whose_first_layers_have_no_sinks(topology: Topology) -> None:
+    from nulls_dist.model.counts import count_model
+
+    config = small_config(num_layers=3, first_sink_layer=2)
+    parameters = dict(build_small_model(config, topology).model.named_parameters())
+    sinks = sum(each.numel() for name, each in parameters.items() if "sinks" in name)
+    counts = count_model(config)
+    assert counts.parameters == sum(each.numel() for each in parameters.values())
+    assert counts.sink_parameters == sinks
+    share = config.num_active / (config.num_experts * config.num_sinks)
+    assert counts.active_parameters == counts.backbone_parameters + sinks * share
+
+
 def test_the_1b_presets_have_the_sizes_they_are_named_after() -> None:
     assert count_parameters(load_preset("nulls_1b").model) == 1_006_695_360
     assert count_parameters(load_preset("nulls_1b_x8").model) == 5_961_216_960

@@ -11,18 +11,22 @@ from nulls_dist.benchmark.faults.hostile.ground import Ground, open_ground
 from nulls_dist.benchmark.faults.hostile.manifests import manifest_cases
 from nulls_dist.benchmark.faults.hostile.pickles import PAYLOADS, pickle_cases
 from nulls_dist.benchmark.faults.hostile.source_lists import judge_drawn, list_cases
-from nulls_dist.benchmark.faults.hostile.tensor_files import headers, tensor_file_cases
+from nulls_dist.benchmark.faults.hostile.tensor_files import (
+    headers,
+    rewritten,
+    tensor_file_cases,
+)
 from nulls_dist.benchmark.faults.outcome import Fault, scaled
 from nulls_dist.benchmark.faults.workshop import Workshop
 
 _DRAWN: Final = 5000
 _PROMISE: Final = (
-    "the promised exit code, file and rule named, no traceback; less than 512 MiB taken, inputs "
-    "unchanged to the bit, nothing written"
+    "the promised exit code, the file named where it is read by itself, no traceback; less than "
+    "512 MiB taken, inputs unchanged to the bit, nothing written"
 )
 _KINDS: Final[dict[str, Callable[[Ground], Iterator[Case]]]] = {
-    f"{len(PAYLOADS)} pickles and other code in every place where a file is read": pickle_cases,
-    f"{len(headers())} malformed safetensors headers, the checksums true": tensor_file_cases,
+    f"{len(PAYLOADS)} pickles and other code in each place where these commands read files": pickle_cases,
+    f"{len(headers()) + len(rewritten())} malformed safetensors headers, the checksums true": tensor_file_cases,
     "manifests that lie, the checksums true": manifest_cases,
     "configurations that cannot be": configuration_cases,
     "lists of sources made by hand": list_cases,

@@ -99,11 +99,11 @@ def _of_checkpoints() -> dict[str, tuple[Change, tuple[str, ...]]]:
 
     named = (MANIFEST,)
     return {
-        "a path upwards": (listed("../sources.txt"), ("../sources.txt",)),
-        "an absolute path": (listed("/etc/hostname"), ("/etc/hostname",)),
-        "a path with NUL": (listed("weights/\0"), ("weights/",)),
+        "a path upwards": (listed("../sources.txt"), ("outside its directory: '../s",)),
+        "an absolute path": (listed("/etc/hostname"), ("outside its directory: '/etc",)),
+        "a path with NUL": (listed("weights/\0"), ("outside its directory", "weights/")),
         "a path that cannot be encoded": (listed("weights/\ud800"), ("weights/",)),
-        "a device": (listed("/dev/zero"), ("/dev/zero",)),
+        "a device": (listed("/dev/zero"), ("outside its directory: '/dev",)),
         "100,000 times the same file": (_edited(repeated), named),
         "a field more": (_edited(lambda content: content.update(surprise=1)), ("surprise",)),
         "a billion layers": (_edited(deepen), ("num_layers (1000000000)",)),

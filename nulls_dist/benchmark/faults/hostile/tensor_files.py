@@ -1,8 +1,9 @@
 """Safetensors files that are none, with headers that lie; manifests agree with them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist.benchmark.faults.hostile.case import Case
@@ -26,10 +27,15 @@ _ENTRY: Final[dict[str, Any]] = {
     "data_offsets": [0, _SIZE],
 }
 _MANY: Final = 100_000
+_LENGTH_BYTES: Final = 8
+_TWICE: Final = "a name twice"
+_MORE: Final = "100,000 tensors of no bytes more"
+_SAID: Final = {_TWICE: "twice", _MORE: "t0"}
+"""What the refusal must say of files whose headers are well-formed."""
 
 
 def tensor_file_cases(ground: Ground) -> Iterator[Case]:
-    """Yield every header in every kind of file that has one."""
+    """Yield every header in every kind of file that has one, made up or made from the file's own."""
     readers = {
         backbone_weights_file(0): ("verify_checkpoint", "weights/backbone-part"),
         sink_weights_file(0): ("strip_sources", "sinks-expert-0000.safetensors"),
@@ -42,6 +48,43 @@ def tensor_file_cases(ground: Ground) -> Iterator[Case]:
             change = partial(forge, name=name, content=content)
             code = IntegrityError.exit_code
             yield ground.on_checkpoint(f"{name}: {what}", tool, change, code, (said,))
+    for what, rewrite in rewritten().items():
+        for name, (tool, said) in readers.items():
+            change = partial(_forge_anew, name=name, rewrite=rewrite)
+            yield ground.on_checkpoint(
+                f"{name}: {what}", tool, change, IntegrityError.exit_code, (said, _SAID[what])
+            )
+
+
+def _forge_anew(root: Path, name: str, rewrite: Callable[[bytes], bytes]) -> None:
+    forge(root, name, rewrite((root / name).read_bytes()))
+
+
+def rewritten() -> dict[str, Callable[[bytes], bytes]]:
+    """Return what is done to a file that is well-formed, by what is wrong afterwards."""
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    many = {f"t{number}": empty for number in range(_MANY)}
+    return {
+        _TWICE: lambda content: _with_entries(content, {_first_name(content): empty}),
+        _MORE: lambda content: _with_entries(content, many),
+    }
+
+
+def _first_name(content: bytes) -> str:
+    header, _ = _split(content)
+    names: list[str] = sorted(set(json.loads(header)) - {"__metadata__"})
+    return names[0]
+
+
+def _with_entries(content: bytes, entries: dict[str, Any]) -> bytes:
+    """Return a file whose header says something more before what it says already."""
+    header, data = _split(content)
+    return _raw(json.dumps(entries).encode()[:-1] + b"," + header.lstrip()[1:]) + data
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    return content[_LENGTH_BYTES:][:length], content[_LENGTH_BYTES + length :]
 
 
 def headers() -> dict[str, bytes]:
@@ -55,8 +98,6 @@ def headers() -> dict[str, bytes]:
         _NAME: _ENTRY,
         "decoder.other": _ENTRY | {"data_offsets": [_SIZE + 64, 2 * _SIZE + 64]},
     }
-    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    twice = f'{{"{_NAME}": {json.dumps(_ENTRY)}, "{_NAME}": {json.dumps(_ENTRY)}}}'
     metadata = {"__metadata__": {"format": ["a", "list"]}, _NAME: _ENTRY}
     return {
         "empty file": b"",
@@ -76,9 +117,7 @@ def headers() -> dict[str, bytes]:
         "negative shape": _file(entry(shape=[-32, -16])) + bytes(_SIZE),
         "shape whose product overflows": _file(entry(shape=[1 << 40, 1 << 40])) + bytes(_SIZE),
         "unknown type": _file(entry(dtype="PICKLE")) + bytes(_SIZE),
-        "a name twice": _raw(twice.encode()) + bytes(_SIZE),
         "metadata that is no text": _file(metadata) + bytes(_SIZE),
-        "100,000 tensors of no bytes": _file({f"t{number}": empty for number in range(_MANY)}),
     }
 
 
