@@ -24,9 +24,10 @@ _PROMISE: Final = (
     "the promised exit code, the file named where it is read by itself, no traceback; less than "
     "512 MiB taken, inputs unchanged to the bit, nothing written"
 )
+_NUM_HEADERS: Final = len(headers()) + len(rewritten())
 _KINDS: Final[dict[str, Callable[[Ground], Iterator[Case]]]] = {
-    f"{len(PAYLOADS)} pickles and other code in each place where these commands read files": pickle_cases,
-    f"{len(headers()) + len(rewritten())} malformed safetensors headers, the checksums true": tensor_file_cases,
+    f"{len(PAYLOADS)} pickles and other code in each place where a file is read": pickle_cases,
+    f"{_NUM_HEADERS} malformed safetensors headers, the checksums true": tensor_file_cases,
     "manifests that lie, the checksums true": manifest_cases,
     "configurations that cannot be": configuration_cases,
     "lists of sources made by hand": list_cases,

@@ -35,7 +35,7 @@ _SAID: Final = {_TWICE: "twice", _MORE: "t0"}
 
 
 def tensor_file_cases(ground: Ground) -> Iterator[Case]:
-    """Yield every header in every kind of file that has one, made up or made from the file's own."""
+    """Yield every header in every kind of file that has one, made up or from the file's own."""
     readers = {
         backbone_weights_file(0): ("verify_checkpoint", "weights/backbone-part"),
         sink_weights_file(0): ("strip_sources", "sinks-expert-0000.safetensors"),
