@@ -1,6 +1,7 @@
 """Invented rows of the unlearning benchmark's tables."""
 
-from nulls_dist.benchmark.unlearning.figures import OWN
+from nulls_dist.benchmark.unlearning import tables
+from nulls_dist.benchmark.unlearning.figures import OWN, Evidence
 
 HOSTILE = "<script>alert('$x_1$')</script>&"
 SOURCES = {"deleted": (1, 2, 3), "kept": (11, 12, 13, 14), "unseen": (21, 22, 23)}
@@ -54,3 +55,12 @@ def documents_of(asked, draws):
                         for name in ("loss", "zlib", "min_k", "min_k_plus")
                     },
                 }
+
+
+def evidence_of(tmp_path, answers=(), documents=(), sources=()):
+    """What a benchmark's directory with these rows gives."""
+    parts = {tables.ANSWERS: answers, tables.DOCUMENTS: documents, tables.SOURCES: sources}
+    for kind, rows in parts.items():
+        (tmp_path / kind).mkdir()
+        tables.write_table(tmp_path / kind / "all.parquet", kind, rows)
+    return Evidence.read(tmp_path)

@@ -283,7 +283,7 @@ class ParallelConfig:
     dispatcher: DispatcherName = "local"
     """How tokens meet their sinks. local places documents: each is trained on the rank of its
     source's expert. all_to_all deals rows to ranks whatever their sources are and sends the tokens
-    to their sinks in every layer."""
+    to their sinks in every layer that has some."""
 
     def __post_init__(self) -> None:
         _check(
@@ -332,7 +332,7 @@ class SinksConfig:
 
     private_sources: str = ""
     """File that lists sources as sources.txt does, each of which owns num_active sinks of its
-    expert in every layer alone; empty for none. Fixed when a run is created."""
+    expert alone, in every layer that has sinks; empty for none. Fixed when a run is created."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

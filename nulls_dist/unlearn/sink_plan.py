@@ -119,7 +119,7 @@ def format_sink_plan(plan: dict[str, Any]) -> str:
     shared = load["overlap"] / active
     lines = [
         ("sources", f"{plan['num_sources']:,} on {plan['num_experts']} experts"),
-        ("sinks per source", f"{active} of {pool:,} in every layer ({active / pool:.2%})"),
+        ("sinks per source", f"{active} of {pool:,} per layer ({active / pool:.2%})"),
         ("owners per sink", f"{load['owners_per_sink']:,.2f} sources"),
         ("overlap", f"{load['overlap']:.2f} sinks ({shared:.2%}) of two sources of one expert"),
         ("exclusive", f"{load['exclusive']:.3g}: probability that a sink serves one source only"),

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from nulls_dist.benchmark.unlearning import figures, tables
-from nulls_dist.benchmark.unlearning.figures import Evidence, clusters_of, measure
+from nulls_dist.benchmark.unlearning import figures
+from nulls_dist.benchmark.unlearning.figures import clusters_of, measure
 from nulls_dist.benchmark.unlearning.inference import measure_membership
 from nulls_dist.benchmark.unlearning.lab import begin_lab, open_lab
 from nulls_dist.benchmark.unlearning.measures import isolation
@@ -17,6 +17,7 @@ from nulls_dist.benchmark.unlearning.schedule import run_side_by_side
 from nulls_dist.benchmark.unlearning.sizes import ARMS, SIZES
 from nulls_dist.errors import InputError, NullsError
 from nulls_dist.eval.metrics.intervals import clustered_mean
+from tests.unlearning_rows import evidence_of
 
 DELETED_IDS, KEPT_IDS, UNSEEN_IDS = (1, 2, 3, 4), (11, 12, 13), (21, 22)
 
@@ -58,15 +59,6 @@ def document(asked, source_id, number, loss, *, group, seed=0, validation=False)
         "extraction": 0.25,
         **dict.fromkeys(("loss", "zlib", "min_k", "min_k_plus"), loss),
     }
-
-
-def evidence_of(tmp_path, answers=(), documents=(), sources=()):
-    """What a benchmark's directory with these rows gives."""
-    parts = {tables.ANSWERS: answers, tables.DOCUMENTS: documents, tables.SOURCES: sources}
-    for kind, rows in parts.items():
-        (tmp_path / kind).mkdir()
-        tables.write_table(tmp_path / kind / "all.parquet", kind, rows)
-    return Evidence.read(tmp_path)
 
 
 def test_isolation_is_the_share_that_deletion_takes_of_what_retraining_never_had():

@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import pytest
 
-from nulls_dist.benchmark.unlearning import figures, tables
+from nulls_dist.benchmark.unlearning import figures
 from nulls_dist.benchmark.unlearning.encyclopedia import BOOK_TITLE
-from nulls_dist.benchmark.unlearning.figures import Evidence
 from nulls_dist.benchmark.unlearning.measures import describe_sharing
 from nulls_dist.benchmark.unlearning.power import judge_power
 from nulls_dist.benchmark.unlearning.recitation import measure_recitation
+from tests.unlearning_rows import evidence_of
 
 BOOK, OTHER = 1, 2
 
@@ -61,14 +61,6 @@ def source(source_id, title):
         "max_shared": 1.0,
         "shared_facts": 0,
     }
-
-
-def evidence_of(tmp_path, answers=(), documents=(), sources=()):
-    parts = {tables.ANSWERS: answers, tables.DOCUMENTS: documents, tables.SOURCES: sources}
-    for kind, rows in parts.items():
-        (tmp_path / kind).mkdir()
-        tables.write_table(tmp_path / kind / "all.parquet", kind, rows)
-    return Evidence.read(tmp_path)
 
 
 def answers_of(num_sources, *, num_known):

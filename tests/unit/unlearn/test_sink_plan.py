@@ -70,7 +70,7 @@ def test_the_table_for_a_person(corpus, capsys):
     text = capsys.readouterr().out
     for line in (
         "sources           24 on 2 experts",
-        "sinks per source  8 of 256 in every layer (3.12%)",
+        "sinks per source  8 of 256 per layer (3.12%)",
         "overlap           0.25 sinks",
         "delete 10 ",
         "within 5.0%       3 deletions at random; 1 in one expert",
@@ -121,7 +121,7 @@ def test_private_sources_are_planned_beside_the_others(corpus, private_list, cap
         "parameters, 16 sinks per layer left over); 232 stay shared"
     )
     assert text.count(line) == 2  # in the run, and among the sinks
-    assert "sinks per source  8 of 232 in every layer (3.45%)" in text
+    assert "sinks per source  8 of 232 per layer (3.45%)" in text
 
 
 def test_private_sources_that_leave_too_little_are_refused(corpus, private_list, capsys):
