@@ -56,7 +56,10 @@ def build_parser() -> ArgumentParser:
 
 def _add_texts(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="Hugging Face folder, safetensors"
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="Hugging Face folder with safetensors, or a checkpoint of this project without sinks",
     )
     parser.add_argument("--method", required=True, metavar="NAME", help="see --list")
     parser.add_argument(

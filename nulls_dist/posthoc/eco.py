@@ -119,7 +119,8 @@ def _search(work: Work, answering: CorruptedPrompts, descent: ZerothOrderDescent
 
     strength = answering.strength
     for _ in range(work.plan.max_steps):
-        strength = descent.step(remembered, strength)
+        before, strength = strength, descent.step(remembered, strength)
         answering.strength = strength
-        if work.evaluate(answering, strength, Unit.STRENGTH):
+        is_stopped = work.evaluate(answering, strength, Unit.STRENGTH)
+        if is_stopped or strength == before:  # the noise is fixed: further steps would repeat this
             return

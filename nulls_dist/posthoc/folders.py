@@ -131,16 +131,25 @@ def _load(root: Path, dtype: torch.dtype) -> Opened:
         raise ConfigError(
             "Hugging Face folders need transformers: pip install 'nulls-dist[hf]'"
         ) from error
-    try:
+    with _refusing(root, "model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             root, dtype=dtype, local_files_only=True, use_safetensors=True
         )
+    with _refusing(root, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(root, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{root}: transformers cannot load it: {error}; it takes config.json, weights in "
-            "safetensors, a tokenizer, and no code of its own"
-        ) from error
     model = loaded.to(select_accelerator(0).device).eval()
     context = getattr(model.config, "max_position_embeddings", None) or _CONTEXT
     return Opened(model=model, tokenizer=tokenizer, context_length=int(context))
+
+
+@contextmanager
+def _refusing(root: Path, part: str) -> Iterator[None]:
+    """Say on one line what transformers does not take; its further lines speak of downloads."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"{root}: transformers cannot load its {part}: {reason}; the folder must hold "
+            "config.json, weights in safetensors, a tokenizer, and no code of its own"
+        ) from error

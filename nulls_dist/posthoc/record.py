@@ -76,9 +76,7 @@ class RunRecord:
                 f"  weights: {sanity.num_changed_tensors} of {sanity.num_tensors} tensors changed, "
                 f"relative distance {sanity.relative_distance:.3g}",
                 f"  answers: largest change of a logit {_number(sanity.largest_logit_change)}",
-                f"  collapsed: {_COLLAPSED[sanity.collapsed]} (retained text: "
-                f"{_number(sanity.retain_nll_before)} -> {_number(sanity.retain_nll_after)} nats "
-                f"per token, uniform guesses {sanity.uniform_nll:.3g})",
+                f"  collapsed: {_collapse(sanity)}",
                 f"  cost: {forward} tokens forward, {backward} backward, {cost.decoded_tokens} "
                 f"decoded, {cost.seconds:.3g} s, peak {cost.peak_memory_bytes / 2**20:.0f} MiB, "
                 f"{cost.extra_parameters} extra parameters",
@@ -87,7 +85,14 @@ class RunRecord:
         )
 
 
-_COLLAPSED: Final = {True: "YES", False: "no", None: "not known without retained text"}
+def _collapse(sanity: Sanity) -> str:
+    if sanity.collapsed is None:
+        return "not known without retained text"
+    return (
+        f"{'YES' if sanity.collapsed else 'no'} (retained text: "
+        f"{_number(sanity.retain_nll_before)} -> {_number(sanity.retain_nll_after)} nats "
+        f"per token, uniform guesses {sanity.uniform_nll:.3g})"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -120,18 +120,21 @@ def _read(path: Path) -> str:
 
 def _entries(path: Path) -> list[tuple[str, Any]]:
     content = _read(path)
+    if content.lstrip().startswith("["):
+        entries = _parse(content, f"{path}: begins like a JSON array, but is none")
+        return [(f"entry {n}", entry) for n, entry in enumerate(entries, 1)]
+    return [
+        (f"line {n}", _parse(line, f"{path}, line {n}: no JSON"))
+        for n, line in enumerate(content.split("\n"), 1)
+        if line.strip()
+    ]
+
+
+def _parse(text: str, complaint: str) -> Any:
     try:
-        if content.lstrip().startswith("["):
-            return [(f"entry {n}", entry) for n, entry in enumerate(json.loads(content), 1)]
-        return [
-            (f"line {n}", json.loads(line))
-            for n, line in enumerate(content.split("\n"), 1)
-            if line.strip()
-        ]
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: neither a JSON array nor a JSON object per line: {error}; write {_FORMS}"
-        ) from error
+        raise InputError(f"{complaint}: {error}; write {_FORMS}") from error
 
 
 def _text_of(entry: Any, place: str, template: str) -> Text:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist.durable import check_absent, check_outside
-from nulls_dist.errors import InputError
+from nulls_dist.errors import ConfigError, InputError
 from nulls_dist.posthoc.catalogue import Entry, build_method, find_method
 from nulls_dist.posthoc.causal_model import Answers
 from nulls_dist.posthoc.contract import Example, Need, Request
@@ -83,7 +83,7 @@ def unlearn_folder(
     entry = find_method(method)
     check_absent(out)
     check_outside(out, root)
-    _check_given(entry, inputs)
+    _check_given(entry, settings, inputs)
     digests = inputs.describe()
     with open_folder(root, dtype=DTYPES[dtype]) as opened:
         outcome = _unlearn(opened, entry, settings, inputs, plan)
@@ -91,9 +91,17 @@ def unlearn_folder(
         return write_folder(out, opened, outcome, given), outcome.record.summary()
 
 
-def _check_given(entry: Entry, inputs: Inputs) -> None:
+def _check_given(entry: Entry, settings: Sequence[str], inputs: Inputs) -> None:
     if inputs.retain is None and entry.needs & {Need.RETAIN_TEXT, Need.RETAIN_PROMPTS}:
         raise InputError(f"{entry.key} needs texts to keep; give --retain FILE")
+    is_told = inputs.unseen is not None or any(
+        each.partition("=")[0].strip() == "threshold" for each in settings
+    )
+    if "threshold" in entry.must_be_told and not is_told:
+        raise ConfigError(
+            f"{entry.key} must know how much the model gets right of text that it never saw; give "
+            "such text by --unseen FILE, or the share itself by --set threshold=SHARE"
+        )
 
 
 def _unlearn(

@@ -227,6 +227,13 @@ def test_the_search_strengthens_what_lowers_the_answers():
     assert outcome.model.strength > ECOPrompts().strength
 
 
+def test_the_search_ends_where_it_is_flat():
+    method = ECOPrompts(corruption=ZeroOut(), strength=5.0)  # all is zero, however strong
+    outcome = run(trained_llama(), method, REQUEST, PLAN, lambda _: {"any": 0.0})
+    assert outcome.model.strength == 5.0
+    assert [each.at for each in outcome.record.evaluations] == [0, 5.0]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [

@@ -1,6 +1,7 @@
 """The command line: a folder and texts in, a folder and a record out."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -112,7 +113,7 @@ def test_unseen_texts_say_where_to_stop(given, tmp_path):
         ("npoo", (), 2, "did you mean npo"),
         ("npo", ("--stop", "nothing"), 2, "must have the form SCORE=VALUE"),
         ("task-vector", (), 2, "give plan.stop a rule, or give one strength"),
-        ("sga", (), 2, "no default for threshold"),
+        ("sga", (), 2, "by --unseen FILE, or the share itself by --set threshold=SHARE"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(
@@ -132,6 +133,12 @@ def test_folders_that_cannot_be_used_are_refused(given, tmp_path, capsys):
     sinks = build_checkpoint(tmp_path / "checkpoint")
     assert unlearn(given, tmp_path / "out", "npo", model=sinks) == 3
     assert "has sinks" in capsys.readouterr().err
+    bare = tmp_path / "bare"
+    shutil.copytree(given / "model", bare, ignore=shutil.ignore_patterns("*token*"))
+    assert unlearn(given, tmp_path / "out", "npo", model=bare) == 3
+    (error,) = capsys.readouterr().err.splitlines()[-1:]
+    assert f"{bare}: transformers cannot load its tokenizer" in error
+    assert "no code of its own" in error
     command = [given / "model", "--method", "npo", "--forget", given / "forget.jsonl"]
     assert run_command(main, list(map(str, [*command, "--out", tmp_path / "out"]))) == 3
     assert "give --retain FILE" in capsys.readouterr().err
