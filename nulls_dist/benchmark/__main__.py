@@ -137,11 +137,13 @@ _COMMANDS: Final = (
     Command(
         name="sweep",
         module="nulls_dist.benchmark.unlearning.sweep",
-        help="train models with other settings on the first world of a benchmark that is done",
+        help="train models with other settings on the worlds of a benchmark that is done",
         examples=(
             "python -m nulls_dist.benchmark sweep --out bench-small --set model.num_active=8,32",
             "python -m nulls_dist.benchmark sweep --out bench-small --retrained "
             "--set model.sink_dropout=0.1,0.3 --set optim.lr=1e-3,4e-3",
+            "python -m nulls_dist.benchmark sweep --out bench-small "
+            "--set model.first_sink_layer=0,0+model.per_layer=false",
         ),
         options=(
             _OUT,
@@ -152,8 +154,20 @@ _COMMANDS: Final = (
                     "action": "append",
                     "required": True,
                     "metavar": "NAME=VALUES",
-                    "help": "a setting and its values, separated by commas, a training each; "
-                    "several settings are changed one at a time",
+                    "help": "a setting of the training command and its values, separated by "
+                    "commas, a training each; several settings are changed one at a time, unless "
+                    "a value carries further ones: VALUE+NAME=VALUE",
+                },
+            ),
+            Option(
+                flag="--seeds",
+                parameter="num_seeds",
+                settings={
+                    "type": positive_int,
+                    "default": 1,
+                    "metavar": "N",
+                    "help": "train each on so many worlds, from seed 0 on (default 1); more can be "
+                    "added later",
                 },
             ),
             Option(

@@ -279,16 +279,20 @@ def test_sources_are_deleted_in_one_order_that_spares_those_that_are_asked(tiny)
 
 def test_a_sweep_trains_on_the_same_world(tiny, in_this_process, capsys):
     out = tiny[0] / "bench"
-    sweep(out=out, sweeps=["model.num_active=16"], is_retrained=False, jobs=1)
+    sweep(out=out, sweeps=["model.num_active=16"], num_seeds=1, is_retrained=False, jobs=1)
     base, changed = json.loads((out / "sweeps.json").read_text("utf-8"))["models"]
     assert (base["setting"], changed["setting"]) == (None, "model.num_active")
     assert base["configuration"]["model"]["num_active"] == 8
     assert changed["configuration"]["model"]["num_active"] == 16
-    assert base["figures"]["isolation off"] is not None
-    assert changed["figures"]["isolation off"] is None  # nothing was trained to compare with
-    losses = [model["figures"]["loss own"] for model in (base, changed)]
+    assert changed["load"] == 2 * base["load"]
+    ((before,), (after,)) = (model["measured"] for model in (base, changed))
+    assert before["seeds"] == after["seeds"] == [0]
+    assert before["figures"]["isolation off"] is not None
+    assert after["figures"]["isolation off"] is None  # nothing was trained to compare with
+    assert after["figures"]["forecast"]["value"] > before["figures"]["forecast"]["value"]
+    losses = [each["figures"]["loss own"] for each in (before, after)]
     assert losses[0]["n"] == losses[1]["n"]
     assert losses[0]["value"] != losses[1]["value"]
     assert "model.num_active=16" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="num_actve"):
-        sweep(out=out, sweeps=["model.num_actve=16"], is_retrained=False, jobs=1)
+        sweep(out=out, sweeps=["model.num_actve=16"], num_seeds=1, is_retrained=False, jobs=1)

@@ -5,7 +5,7 @@ sources of two seeds are two) and what it was computed from. Where a figure comp
 were asked the same questions in the same state, unless its formula says otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,9 +88,20 @@ class Evidence:
 
     def of_seed(self, seed: int) -> "Evidence":
         """Return the part of a seed."""
+        return self.of_seeds((seed,))
+
+    def of_seeds(self, seeds: Sequence[int]) -> "Evidence":
+        """Return the part of some seeds."""
+        wanted = tuple(seeds)
         return Evidence(
-            *(select(each, seed=seed) for each in (self.answers, self.documents, self.sources))
+            *(select(each, seed=wanted) for each in (self.answers, self.documents, self.sources))
         )
+
+    def of_arms(self, arms: Sequence[str]) -> "Evidence":
+        """Return the part of some models."""
+        wanted = tuple(arms)
+        answers, documents = (select(each, arm=wanted) for each in (self.answers, self.documents))
+        return Evidence(answers, documents, self.sources)
 
     @property
     def seeds(self) -> list[int]:

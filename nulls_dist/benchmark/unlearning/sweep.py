@@ -1,9 +1,10 @@
-"""`sweep`: train models with other settings on the first seed's world, and ask them.
+"""`sweep`: train models with other settings on the worlds of a benchmark, delete, and ask them.
 
 Every value has a directory of its own, DIR/sweeps/NAME=VALUE, a benchmark's directory as `lab`
-describes it, whose world and corpora are links to DIR's. See `sweep_results` for DIR/sweeps.json.
+describes it, whose worlds and corpora are links to DIR's. See `sweep_results` for DIR/sweeps.json.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,48 +13,53 @@ from typing import Final
 
 from nulls_dist.benchmark.unlearning.done import count_done
 from nulls_dist.benchmark.unlearning.evaluation import evaluate
-from nulls_dist.benchmark.unlearning.lab import TRAINED, Lab, begin_lab, open_lab
-from nulls_dist.benchmark.unlearning.models import train
+from nulls_dist.benchmark.unlearning.lab import EXCISED, TRAINED, Lab, begin_lab, open_lab
+from nulls_dist.benchmark.unlearning.models import delete, train
+from nulls_dist.benchmark.unlearning.pool import describe_sources
 from nulls_dist.benchmark.unlearning.schedule import run_side_by_side
 from nulls_dist.benchmark.unlearning.sizes import NULLS, RETRAINED, Arm
-from nulls_dist.benchmark.unlearning.sweep_results import (
-    SEED,
-    SWEEPS,
-    format_sweeps,
-    write_sweeps,
-)
-from nulls_dist.benchmark.unlearning.world import GROUPS_FILE
+from nulls_dist.benchmark.unlearning.sweep_results import SWEEPS, format_sweeps, write_sweeps
+from nulls_dist.benchmark.unlearning.world import GROUPS_FILE, request_file
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS
 from nulls_dist.errors import InputError
 
 Setting = tuple[str, str]
-"""Name and value of a setting, as `nulls_dist.pretrain --set` takes them."""
+"""Name and value of a setting, as `nulls_dist.pretrain --set` takes them; a value may carry further
+settings: "0+model.per_layer=false"."""
+_FURTHER: Final = re.compile(r"\+(?=[a-z])")
+"""Not the sign of an exponent."""
 _LINKED: Final = ("world", "corpus", "corpus-without", GROUPS_FILE)
 
 
-def sweep(*, out: Path, sweeps: Sequence[str], is_retrained: bool, jobs: int) -> None:
+def sweep(
+    *, out: Path, sweeps: Sequence[str], num_seeds: int, is_retrained: bool, jobs: int
+) -> None:
     """Train and ask a model per value of each setting, or what is left, and print a table.
 
     Args:
         out: directory of the benchmark.
         sweeps: "name=value,value" each.
+        num_seeds: worlds of the benchmark to train each on, from the first on.
         is_retrained: whether each is also trained without the deleted sources.
         jobs: models that are trained or asked at once.
 
     Raises:
         ConfigError: a setting or a value does not exist.
-        InputError: a sweep is malformed, or the benchmark's first seed is not done.
+        InputError: a sweep is malformed, or the benchmark's seeds are not done.
         NullsError: a training failed.
     """
     lab = open_lab(out)
     settings = [setting for text in sweeps for setting in parse_sweep(text)]
-    for name, value in settings:
-        _check(lab, name, value)
-    count_done(lab, SEED + 1)
+    for setting in settings:
+        _check(lab, setting)
+    seeds = range(count_done(lab, num_seeds))
     arms = (NULLS, RETRAINED) if is_retrained else (NULLS,)
     tasks = [
-        partial(_train_and_ask, _begin(lab, setting), arm) for setting in settings for arm in arms
+        partial(_follow, _begin(lab, setting, seeds), seed, arm)
+        for seed in seeds
+        for setting in settings
+        for arm in arms
     ]
     run_side_by_side(tasks, jobs)
     results = write_sweeps(lab)
@@ -76,27 +82,39 @@ def parse_sweep(text: str) -> list[Setting]:
     return [(name.strip(), value) for value in parts]
 
 
-def _check(lab: Lab, name: str, value: str) -> None:
+def settings_of(setting: Setting) -> dict[str, str]:
+    """Return every setting that a value stands for, itself first."""
+    return dict(part.split("=", 1) for part in _FURTHER.split("=".join(setting)))
+
+
+def _check(lab: Lab, setting: Setting) -> None:
     """Refuse before the first training what the training command would refuse."""
-    settings = {**lab.size.settings, name: value}
+    settings = {**lab.size.settings, **settings_of(setting)}
     apply_overrides(PRESETS[lab.size.preset](), [f"{key}={each}" for key, each in settings.items()])
 
 
-def _begin(lab: Lab, setting: Setting) -> Lab:
+def _begin(lab: Lab, setting: Setting, seeds: Sequence[int]) -> Lab:
     """Open the directory of a setting's models."""
-    name, value = setting
-    size = replace(lab.size, settings={**lab.size.settings, name: value})
-    root = lab.root / SWEEPS / f"{name}={value}"
+    settings = {**lab.size.settings, **settings_of(setting)}
+    # What a deletion costs is a finding here: no budget refuses it.
+    size = replace(lab.size, settings=settings, max_collateral=1.0)
+    root = lab.root / SWEEPS / "=".join(setting)
     changed = begin_lab(root, size)
-    seed_dir = changed.seed_dir(SEED)
-    seed_dir.mkdir(exist_ok=True)
-    for linked in _LINKED:
-        link = seed_dir / linked
-        if not link.is_symlink():
-            link.symlink_to(Path("../../..") / lab.seed_dir(SEED).name / linked)
+    for seed in seeds:
+        seed_dir = changed.seed_dir(seed)
+        seed_dir.mkdir(exist_ok=True)
+        for linked in (*_LINKED, request_file(lab, seed).name):
+            link = seed_dir / linked
+            if not link.is_symlink():
+                link.symlink_to(Path("../../..") / lab.seed_dir(seed).name / linked)
     return changed
 
 
-def _train_and_ask(lab: Lab, arm: Arm) -> None:
-    train(lab, SEED, arm)
-    evaluate(lab, SEED, arm, TRAINED)
+def _follow(lab: Lab, seed: int, arm: Arm) -> None:
+    """Take one model from its training to its answers, before the deletion and after it."""
+    train(lab, seed, arm)
+    evaluate(lab, seed, arm, TRAINED)
+    if arm is NULLS:
+        delete(lab, seed, EXCISED)
+        describe_sources(lab, seed)
+        evaluate(lab, seed, arm, EXCISED)

@@ -2,36 +2,40 @@
 
     format_version    of this file
     size              name of the benchmark's size
-    seeds             [0]: every model is trained on the first seed's world, with its initial values
     measured_on       command, hardware, versions
     models            one entry per model, that of the benchmark itself first:
-        setting, value    what differs from the benchmark's model; null for itself
-        configuration     of the training, resolved
-        seconds           of the training
-        figures           column -> {"figure", "value", "low", "high", "n"}; see `COLUMNS`.
-                          Columns that need a retrained model are null where none was trained;
-                          losses are nats per token, low and high null where there is no interval
+        setting, value    what differs from the benchmark's model, null for itself; a value may
+                          carry further settings, see `sweep`
+        configuration     of the training with the first seed, resolved
+        load              sources per sink, on average
+        measured          one entry per seed, and one of all its seeds together if it has several;
+                          of the benchmark's own model, for every such set that another one has:
+            seeds             which
+            seconds           of the trainings, in order of the seeds
+            figures           column -> {"figure", "value", "low", "high", "n"}; see `COLUMNS`.
+                              Columns that need a retrained model are null where none was trained;
+                              losses are nats per token, low and high null where there is no
+                              interval
 
-Every directory in DIR/sweeps whose model was asked is listed, whichever command trained it. A
-retrained model has the changed setting, too.
+Every model in DIR/sweeps that was asked is listed, whichever command trained it. It is trained on
+a seed's world, with its initial values. A retrained model has the changed setting, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import Any, Final
 
 from nulls_dist import durable
 from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.unlearning.figures import Evidence, measure
-from nulls_dist.benchmark.unlearning.lab import Lab, open_lab
-from nulls_dist.benchmark.unlearning.sizes import NULLS
+from nulls_dist.benchmark.unlearning.lab import EXCISED, TRAINED, Lab, open_lab
+from nulls_dist.benchmark.unlearning.sizes import NULLS, RETRAINED, Size
 from nulls_dist.eval.metrics.result import MetricResult
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 SWEEPS_FILE: Final = "sweeps.json"
 SWEEPS: Final = "sweeps"
 """Folder of the models."""
-SEED: Final = 0
 
 _DELETED: Final = "deleted sources"
 _VALIDATION: Final = "perplexity: validation text of kept sources"
@@ -45,6 +49,9 @@ COLUMNS: Final = {
     "rules": f"answer accuracy: {_DELETED}, rule-based facts, off",
     "loss own": f"{_VALIDATION}, own sinks",
     "loss off": f"{_VALIDATION}, off",
+    "kept": "answer accuracy: kept sources, unique facts, own sinks, before excision",
+    "kept after": "answer accuracy: kept sources, unique facts, own sinks, after excision",
+    "forecast": "collateral forecast: kept sources",
     "isolation off": "isolation: off",
     "isolation nearest": "isolation: nearest",
     "rules - retrained": f"difference to retrained: {_DELETED}, rule-based facts, off",
@@ -60,37 +67,83 @@ def write_sweeps(lab: Lab) -> dict[str, Any]:
     Returns:
         What was written.
     """
-    models: list[tuple[Lab, str | None, str | None]] = [(lab, None, None)]
+    swept = []
     for root in sorted((lab.root / SWEEPS).iterdir()):
         setting, _, value = root.name.partition("=")
-        models.append((open_lab(root), setting, value))
+        changed = open_lab(root)
+        if sets := _sets_of_seeds(changed):
+            swept.append((changed, setting, value, sets))
+    all_sets = sorted({each for *_, sets in swept for each in sets}, key=lambda s: (len(s), s))
     results = {
         "format_version": FORMAT_VERSION,
         "size": lab.size.name,
-        "seeds": [SEED],
         "measured_on": describe_measurement(),
-        "models": [
-            _entry(each, setting, value)
-            for each, setting, value in models
-            if each.record(SEED, f"ask-{NULLS.name}-trained").is_file()
-        ],
+        "models": [_entry(*each) for each in ((lab, None, None, all_sets), *swept)],
     }
     durable.write_json(lab.root / SWEEPS_FILE, results)
     return results
 
 
-def _entry(lab: Lab, setting: str | None, value: str | None) -> dict[str, Any]:
-    figures = measure(Evidence.read(lab.root).of_seed(SEED))
+def _sets_of_seeds(lab: Lab) -> list[tuple[int, ...]]:
+    """Return every seed of a model that was asked, and all of them together."""
+    found = sorted(int(path.name.removeprefix("seed-")) for path in lab.root.glob("seed-*"))
+    seeds = tuple(seed for seed in found if _was_asked(lab, seed, NULLS.name, EXCISED))
+    together = [seeds] if len(seeds) > 1 else []
+    return [*((seed,) for seed in seeds), *together]
+
+
+def _was_asked(lab: Lab, seed: int, arm: str, checkpoint: str) -> bool:
+    return lab.record(seed, f"ask-{arm}-{checkpoint}").is_file()
+
+
+def _entry(
+    lab: Lab, setting: str | None, value: str | None, sets: Sequence[tuple[int, ...]]
+) -> dict[str, Any]:
+    first = sets[0][0]
+    configuration = durable.read_json(lab.run_dir(first, NULLS) / "run.json")["config"]
+    evidence = Evidence.read(lab.root)
     return {
         "setting": setting,
         "value": value,
-        "configuration": durable.read_json(lab.run_dir(SEED, NULLS) / "run.json")["config"],
-        "seconds": durable.read_json(lab.record(SEED, f"train-{NULLS.name}"))["seconds"],
+        "configuration": configuration,
+        "load": _load(lab.size, configuration["model"]),
+        "measured": [_measured(lab, evidence, seeds) for seeds in sets],
+    }
+
+
+def _load(size: Size, model: Mapping[str, Any]) -> float:
+    """Return how many sources have a sink among theirs, on average."""
+    slots = size.articles * int(model["num_active"])
+    return slots / (int(model["num_experts"]) * int(model["num_sinks"]))
+
+
+def _measured(lab: Lab, evidence: Evidence, seeds: Sequence[int]) -> dict[str, Any]:
+    # A model that some of the seeds lack has nothing to be compared with there.
+    arms = [
+        arm.name
+        for arm in (NULLS, RETRAINED)
+        if all(_was_asked(lab, seed, arm.name, TRAINED) for seed in seeds)
+    ]
+    figures = measure(evidence.of_seeds(seeds).of_arms(arms))
+    return {
+        "seeds": list(seeds),
+        "seconds": [
+            durable.read_json(lab.record(seed, f"train-{NULLS.name}"))["seconds"] for seed in seeds
+        ],
         "figures": {
             column: cell(name, figures[name]) if name in figures else None
             for column, name in COLUMNS.items()
         },
     }
+
+
+def measured_on(model: Mapping[str, Any], seeds: Sequence[int]) -> Mapping[str, Any] | None:
+    """Return what a model's entry says of a set of seeds, None if nothing."""
+    for each in model["measured"]:
+        if each["seeds"] == list(seeds):
+            found: Mapping[str, Any] = each
+            return found
+    return None
 
 
 def cell(name: str, result: MetricResult) -> dict[str, Any]:
@@ -107,15 +160,23 @@ def cell(name: str, result: MetricResult) -> dict[str, Any]:
 
 
 def format_sweeps(results: Mapping[str, Any]) -> str:
-    """Return the table for a terminal, a model per line."""
-    names = [_name(entry) for entry in results["models"]]
-    width = max(map(len, names))
+    """Return the table for a terminal: a model and its seeds per line."""
+    rows = [
+        (f"{_name(entry)}, {_seeds(each['seeds'])}", each["figures"])
+        for entry in results["models"]
+        for each in entry["measured"]
+    ]
+    width = max(len(name) for name, _ in rows)
     widths = {column: max(len(column), _DIGITS) + 2 for column in COLUMNS}
     lines = [" " * width + "".join(f"{column:>{widths[column]}}" for column in COLUMNS)]
-    for name, entry in zip(names, results["models"], strict=True):
-        cells = (f"{_number(entry['figures'][column]):>{widths[column]}}" for column in COLUMNS)
+    for name, figures in rows:
+        cells = (f"{_number(figures[column]):>{widths[column]}}" for column in COLUMNS)
         lines.append(f"{name:<{width}}{''.join(cells)}")
     return "\n".join(lines)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _name(entry: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from nulls_dist.benchmark.unlearning.relearned import mean_curve
 from nulls_dist.benchmark.unlearning.relearning_results import TARGETS, format_relearning, judge
 from nulls_dist.benchmark.unlearning.shared_curve import choose_facts
 from nulls_dist.benchmark.unlearning.sizes import SIZES
-from nulls_dist.benchmark.unlearning.sweep import parse_sweep
+from nulls_dist.benchmark.unlearning.sweep import parse_sweep, settings_of
 from nulls_dist.benchmark.unlearning.sweep_results import cell
 from nulls_dist.errors import ConfigError, InputError
 from nulls_dist.eval.facts import Probe
@@ -288,6 +288,17 @@ def test_sweeps_are_parsed_or_refused():
     for text in ("optim.lr", "=1", "optim.lr=", "optim.lr=1,,2"):
         with pytest.raises(InputError, match="must have the form"):
             parse_sweep(text)
+
+
+def test_a_value_may_carry_further_settings():
+    plain, both = parse_sweep("model.first_sink_layer=0, 1+model.per_layer=false+optim.lr=1e-3")
+    assert settings_of(plain) == {"model.first_sink_layer": "0"}
+    assert settings_of(both) == {
+        "model.first_sink_layer": "1",
+        "model.per_layer": "false",
+        "optim.lr": "1e-3",
+    }
+    assert settings_of(("optim.lr", "1e+3")) == {"optim.lr": "1e+3"}  # the sign of an exponent
 
 
 def test_a_sweep_shows_losses():

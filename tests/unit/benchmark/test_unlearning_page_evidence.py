@@ -164,18 +164,22 @@ def swept(name, value, **changed):
         cells[column] = sweep_results.cell(figure, result)
     if name is not None:
         cells |= {"isolation off": None, "isolation nearest": None, "rules - retrained": None}
-    model = {"num_active": 8, "per_layer": True, **changed}
+    model = {"num_active": 8, "num_sinks": 256, "per_layer": True, **changed}
     shown = {"setting": name, "value": value, "configuration": {"model": model}}
-    return {**shown, "seconds": 12.5, "figures": cells}
+    load = 300 * model["num_active"] / model["num_sinks"]
+    measured = [{"seeds": [0], "seconds": [12.5], "figures": cells}]
+    if "num_active" in changed or name is None:
+        measured += [{"seeds": [0, 1], "seconds": [12.5, 13.0], "figures": cells}]
+    return {**shown, "load": load, "measured": measured}
 
 
 SWEEPS = {
     "format_version": sweep_results.FORMAT_VERSION,
-    "seeds": [0],
     "models": [
         swept(None, None),
         swept("model.num_active", "16", num_active=16),
         swept("model.num_active", "4", num_active=4),
+        swept("model.num_sinks", "64", num_sinks=64),
         swept("model.per_layer", "false", per_layer=False),
     ],
 }
@@ -301,13 +305,24 @@ def test_deletions_show_what_is_kept_and_gone(findings):
 def test_sweeps_name_the_base_and_what_was_not_trained(findings):
     section = build_sweeps(findings)
     table = section.tables[0]
-    assert [row[0] for row in table.rows][:2] == ["as it is", "model.num_active = 16"]
-    assert row_of(table, "as it is")["isolation off"] == "0.500"
-    assert row_of(table, "model.num_active = 4")["isolation off"] == "-"
-    trade, capacity = section.charts
-    assert trade.caption.endswith("Points that lack a figure: 3.")
+    assert [row[:2] for row in table.rows][:2] == [
+        ("as it is", "0"),
+        ("model.num_active = 16", "0"),
+    ]
+    several = [row[0] for row in table.rows if row[1] == "0, 1"]
+    assert several == ["as it is", "model.num_active = 16", "model.num_active = 4"]
+    alone = replace(table, rows=[row for row in table.rows if row[1] == "0"])
+    assert row_of(alone, "as it is")["isolation off"] == "0.500"
+    assert row_of(alone, "model.num_active = 4")["isolation off"] == "-"
+    assert row_of(alone, "model.num_active = 4")["training, s"] == "12"
+    trade, pooled, capacity, load = section.charts
+    assert trade.caption.endswith("Seed 0 alone. Points that lack a figure: 4.")
+    assert pooled.caption.endswith("2 seeds together. Points that lack a figure: 2.")
+    assert "model.num_sinks" in trade.svg
+    assert "model.num_sinks" not in pooled.svg
     values = re.findall(r">(4|8|16|true|false|as it is)</text>", capacity.svg)
-    assert values[:6] == ["4", "8", "as it is", "16", "false", "true"]
+    assert values[:6] == ["4", "8", "as it is", "16", "as it is", "false"]
+    assert re.findall(r">(9.38|37.5)</text>", load.svg) == ["9.38", "37.5"] * 3
 
 
 def test_nothing_is_invented_where_values_are_undefined(findings):
@@ -330,7 +345,7 @@ def test_nothing_is_invented_where_values_are_undefined(findings):
     assert row_of(build_attacks(empty).tables[0], "formats")["excised"] == "not available"
     deleted, shared = build_deletions(empty).tables
     assert {row[2] for row in deleted.rows} | {row[4] for row in shared.rows} == {"not available"}
-    (own,) = {row[1] for row in build_sweeps(empty).tables[0].rows}
+    (own,) = {row[2] for row in build_sweeps(empty).tables[0].rows}
     assert own == "not available"
 
 
@@ -339,7 +354,7 @@ def test_a_file_of_another_version_is_refused(lab):
     content = path.read_bytes()
     durable.write_json(path, {**SWEEPS, "format_version": 99})
     try:
-        with pytest.raises(InputError, match=r"sweeps\.json has format version 99, not 1; run"):
+        with pytest.raises(InputError, match=r"sweeps\.json has format version 99, not 2; run"):
             Findings.read(lab.root)
     finally:
         path.write_bytes(content)

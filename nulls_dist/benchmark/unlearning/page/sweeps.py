@@ -12,6 +12,7 @@ from nulls_dist.benchmark.drawing import (
     to_svg,
 )
 from nulls_dist.benchmark.unlearning.page.findings import Estimate, Findings
+from nulls_dist.benchmark.unlearning.page.load import build_load
 from nulls_dist.benchmark.unlearning.page.parts import (
     Chart,
     Section,
@@ -21,7 +22,8 @@ from nulls_dist.benchmark.unlearning.page.parts import (
 )
 from nulls_dist.benchmark.unlearning.page.provenance import flatten
 from nulls_dist.benchmark.unlearning.page.shapes import colour_of, draw_estimate
-from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS
+from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, name_seeds
+from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS, measured_on
 
 _SHARED: Final = "shared 3"
 _TRADES: Final = {"isolation off": 1.0, "AUC off": 0.5}
@@ -52,43 +54,59 @@ _COLUMNS: Final = 4
 """At most, side by side."""
 
 Model = Mapping[str, Any]
+Seeds = tuple[int, ...]
 
 
 def build_sweeps(findings: Findings) -> Section | None:
     """Return the section, None where no model with another setting was asked."""
     if findings.sweeps is None:
         return None
-    models = findings.sweeps["models"]
-    settings = list(dict.fromkeys(each["setting"] for each in models if each["setting"]))
-    if not settings:
+    sets = _sets_of_seeds(findings.sweeps["models"])
+    if not sets:
         return None
+    single, most = sets[0], sets[-1]
+    models = {seeds: _with_seeds(findings.sweeps["models"], seeds) for seeds in sets}
+    settings = _settings(models[single])
     charts = ceil(len(settings) / _COLUMNS)
     chunks = [settings[place::charts] for place in range(charts)]
+    trades = [single] if most == single else [single, most]
     return Section(
         title="Sweeps",
-        lead="The benchmark's model is trained again with one setting changed, on the first seed's "
-        "world, with the same initial values. A setting is better where shared facts survive and "
+        lead="The benchmark's model is trained again with one setting changed, on the same worlds, "
+        "with the same initial values. A setting is better where shared facts survive and "
         "deleted ones do not, which other settings trade against each other.",
         charts=(
-            _trade_chart(models, settings),
-            *(_capacity_chart(models, each) for each in chunks),
+            *(_trade_chart(models[seeds], _settings(models[seeds]), seeds) for seeds in trades),
+            *(_capacity_chart(models[single], each, single) for each in chunks),
+            *build_load(models[single], single),
         ),
         tables=(_table(models), _details(models)),
     )
 
 
-def estimate_of_cell(cell: Mapping[str, Any] | None) -> Estimate:
-    """Return a column of a model as a value to draw; what was not computed has none."""
-    if cell is None:
-        return Estimate(value=None)
-    return Estimate(value=cell["value"], low=cell["low"], high=cell["high"])
+def _sets_of_seeds(models: Sequence[Model]) -> list[Seeds]:
+    """Return the sets of seeds that a changed model was trained on, single ones first."""
+    found = {
+        tuple(each["seeds"]) for model in models if model["setting"] for each in model["measured"]
+    }
+    return sorted(found, key=lambda seeds: (len(seeds), seeds))
+
+
+def _with_seeds(models: Sequence[Model], seeds: Seeds) -> list[Model]:
+    """Return the models that were trained on a set of seeds, each with what it did there."""
+    found = ((model, measured_on(model, seeds)) for model in models)
+    return [{**model, **measured} for model, measured in found if measured]
+
+
+def _settings(models: Sequence[Model]) -> list[str]:
+    return list(dict.fromkeys(each["setting"] for each in models if each["setting"]))
 
 
 def _name(model: Model) -> str:
     return f"{model['setting']} = {model['value']}" if model["setting"] else "as it is"
 
 
-def _trade_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
+def _trade_chart(models: Sequence[Model], settings: Sequence[str], seeds: Seeds) -> Chart:
     figure, panels = new_figure(3.6, columns=2)
     missing = 0
     for axes, (column, ideal) in zip(panels, _TRADES.items(), strict=True):
@@ -109,7 +127,7 @@ def _trade_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
         "sources (left, only models of which a retrained one was trained) and the mean preference "
         "for their right answers (right); dotted: as retrained, or guessing. Star: the benchmark's "
         "own setting; numbers: value of the setting; grey: 95% intervals, whole sources drawn. "
-        f"One seed. Points that lack a figure: {missing}.",
+        f"{name_seeds(seeds)}. Points that lack a figure: {missing}.",
     )
 
 
@@ -155,7 +173,7 @@ def _add_legend(figure: Any, settings: Sequence[str]) -> None:
     figure.legend(handles, labels, ncols=4, loc="outside upper left", columnspacing=1.2)
 
 
-def _capacity_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
+def _capacity_chart(models: Sequence[Model], settings: Sequence[str], seeds: Seeds) -> Chart:
     rows = ((_FACTS, "right answers"), (_LOSSES, "loss (nats per token)"))
     shared: dict[str, Any] = {"sharex": "col", "sharey": "row", "squeeze": False}
     figure, grid = new_figure(4.2, max(len(settings), 2), len(rows), **shared)
@@ -182,7 +200,7 @@ def _capacity_chart(models: Sequence[Model], settings: Sequence[str]) -> Chart:
         caption="Capacity: each setting by itself, its values in order, not to scale; the "
         "benchmark's own is shaded. Above: right answers about deleted sources before any "
         "deletion, with their own sinks and by the backbone alone. Below: loss on validation text "
-        "of kept sources. Line upright: 95% interval, whole sources drawn. One seed.",
+        f"of kept sources. Line upright: 95% interval, whole sources drawn. {name_seeds(seeds)}.",
     )
 
 
@@ -231,46 +249,54 @@ def _draw_column(
     axes.plot([place for place, _ in known], values, markersize=5, label=_LABELS[column], **line)
 
 
-def _table(models: Sequence[Model]) -> Table:
+def _table(models: Mapping[Seeds, Sequence[Model]]) -> Table:
     return Table(
         caption="Every model and figure, deleted sources unless said; - : no retrained model with "
         "that setting was trained; losses in nats per token",
-        header=("setting", *COLUMNS, "training, s"),
+        header=("setting", "seeds", *COLUMNS, "sources per sink", "training, s"),
         rows=tuple(
             (
                 _name(model),
+                _list(seeds),
                 *(_cell(model["figures"][column]) for column in COLUMNS),
-                f"{model['seconds']:,.0f}",
+                number(model["load"]),
+                ", ".join(f"{each:,.0f}" for each in model["seconds"]),
             )
-            for model in models
+            for seeds, of_seeds in models.items()
+            for model in of_seeds
         ),
     )
+
+
+def _list(seeds: Seeds) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:
     return "-" if cell is None else number(cell["value"])
 
 
-def _details(models: Sequence[Model]) -> Table:
-    rows = []
-    for model in models:
-        for cell in model["figures"].values():
-            if cell is not None:
-                interval = None if cell["low"] is None else cell
-                ends = limits(interval)
-                loss = "loss, " if cell["figure"].startswith("perplexity") else ""
-                rows.append(
-                    (
-                        _name(model),
-                        loss + cell["figure"],
-                        number(cell["value"]),
-                        ends,
-                        f"{cell['n']:,}",
-                    )
-                )
+def _details(models: Mapping[Seeds, Sequence[Model]]) -> Table:
+    cells = (
+        (model, seeds, cell)
+        for seeds, of_seeds in models.items()
+        for model in of_seeds
+        for cell in model["figures"].values()
+        if cell is not None
+    )
     return Table(
         caption="The same with 95% intervals and n",
-        header=("setting", "figure", "value", "interval", "n"),
-        rows=tuple(rows),
+        header=("setting", "seeds", "figure", "value", "interval", "n"),
+        rows=tuple(
+            (
+                _name(model),
+                _list(seeds),
+                ("loss, " if cell["figure"].startswith("perplexity") else "") + cell["figure"],
+                number(cell["value"]),
+                limits(None if cell["low"] is None else cell),
+                f"{cell['n']:,}",
+            )
+            for model, seeds, cell in cells
+        ),
         folded=True,
     )
