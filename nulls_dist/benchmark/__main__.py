@@ -71,9 +71,9 @@ _COMMANDS: Final = (
                 settings={
                     "choices": tuple(SIZES),
                     "required": True,
-                    "help": "small: minutes, for tests; standard: meant for an hour with 3 seeds "
-                    "on two cores; large: for a GPU, never run so far; coarse: collections of "
-                    "articles and a book as sources; real: articles of --dump and --questions",
+                    "help": "small: minutes, for tests; standard: 25 minutes a seed on two cores; "
+                    "large: for a GPU, never run so far; coarse: collections of articles and a "
+                    "book as sources; real: articles of --dump and --questions",
                 },
             ),
             Option(
