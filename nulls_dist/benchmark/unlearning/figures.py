@@ -5,7 +5,7 @@ sources of two seeds are two) and what it was computed from. Where a figure comp
 were asked the same questions in the same state, unless its formula says otherwise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -126,7 +126,8 @@ class Evidence:
 def measure(evidence: Evidence) -> Figures:
     """Compute every figure that the tables allow; those of nothing are left out."""
     figures: Figures = {}
-    for part in (_isolation, _knowledge, _shared, _rules, _collateral, _general, _forget_quality):
+    parts = (_isolation, _knowledge, _shared, _rules, _backbone, _collateral, _general)
+    for part in (*parts, _forget_quality):
         figures |= part(evidence)
     return figures
 
@@ -234,15 +235,35 @@ def _shared(evidence: Evidence) -> Figures:
     states = {name: MODELS[name] for name in ("own sinks", "off", "nearest", "retrained, off")}
     for name, asked in states.items():
         shared = still_shared(evidence.facts(asked, group=DELETED, kind="shared"))
-        numbers = column(shared, "multiplicity")
-        sharing = np.array(measures.describe_sharing(numbers, evidence.sharing_levels), dtype=str)
-        for label in np.unique(sharing):
-            of_some = shared.filter(pa.array(sharing == label))
+        for label, some in _by_sharing(shared, evidence.sharing_levels).items():
             group = f"deleted sources, shared by {label}, {name}"
-            figures |= mean_of(measures.SHARED_ACCURACY, group, of_some, "correct")
-        many = shared.filter(pa.array(numbers >= measures.MANY))
-        group = f"deleted sources, shared by {measures.MANY} or more, {name}"
-        figures |= mean_of(measures.SHARED_ACCURACY, group, many, "correct")
+            figures |= mean_of(measures.SHARED_ACCURACY, group, some, "correct")
+    return figures
+
+
+def _by_sharing(shared: pa.Table, levels: Collection[int]) -> dict[str, pa.Table]:
+    """Split answers by how many sources state their facts; those of many also make up a part."""
+    numbers = column(shared, "multiplicity")
+    sharing = np.array(measures.describe_sharing(numbers, levels), dtype=str)
+    parts = {str(label): shared.filter(pa.array(sharing == label)) for label in np.unique(sharing)}
+    many = shared.filter(pa.array(numbers >= measures.MANY))
+    return {**parts, f"{measures.MANY} or more": many}
+
+
+def _backbone(evidence: Evidence) -> Figures:
+    """Return what the backbone alone knows of all sources that are asked about: a larger sample.
+
+    It was trained on the deleted ones like on those that are kept, and no deletion changes it.
+    """
+    asked = {"group": (DELETED, KEPT)}
+    unique = evidence.facts(OFF, kind="unique", **asked)
+    group = "deleted and kept sources, unique facts, off"
+    figures = mean_of(likelihood.ANSWER_ACCURACY, group, unique, "correct")
+    figures |= mean_of(likelihood.PREFERENCE, group, unique, "preference")
+    shared = evidence.facts(OFF, kind="shared", **asked)
+    for label, some in _by_sharing(shared, evidence.sharing_levels).items():
+        group = f"deleted and kept sources, shared by {label}, off"
+        figures |= mean_of(likelihood.ANSWER_ACCURACY, group, some, "correct")
     return figures
 
 

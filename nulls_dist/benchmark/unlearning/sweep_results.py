@@ -38,13 +38,16 @@ SWEEPS: Final = "sweeps"
 """Folder of the models."""
 
 _DELETED: Final = "deleted sources"
+_ALL: Final = "deleted and kept sources"
 _VALIDATION: Final = "perplexity: validation text of kept sources"
 COLUMNS: Final = {
     "own": f"answer accuracy: {_DELETED}, unique facts, own sinks",
     "off": f"answer accuracy: {_DELETED}, unique facts, off",
     "nearest": f"answer accuracy: {_DELETED}, unique facts, nearest",
     "AUC off": f"preference: {_DELETED}, unique facts, off",
+    "AUC off, all": f"preference: {_ALL}, unique facts, off",
     "shared 3": f"answer accuracy: {_DELETED}, shared by 3, off",
+    "shared 3, all": f"answer accuracy: {_ALL}, shared by 3, off",
     "shared 10+": f"answer accuracy: {_DELETED}, shared by 10 or more, off",
     "rules": f"answer accuracy: {_DELETED}, rule-based facts, off",
     "loss own": f"{_VALIDATION}, own sinks",

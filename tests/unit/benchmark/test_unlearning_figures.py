@@ -113,6 +113,7 @@ def test_the_figures_of_known_answers(tmp_path):
         of = partial(answer, source_id=source_id, number=0, group="kept", remaining=1)
         answers += [
             of(figures.OWN, correct=True),
+            of(figures.OFF, correct=True),
             of(figures.EXCISED_OWN, correct=source_id != KEPT_IDS[0]),
         ]
     sources = [
@@ -135,6 +136,8 @@ def test_the_figures_of_known_answers(tmp_path):
     assert values["isolation: nearest"] == 1.0
     # of four wrong answers two are less likely than the right one and one is as likely
     assert values["preference: deleted sources, unique facts, off"] == 2.5 / 4
+    assert values["answer accuracy: deleted sources, unique facts, off"] == 1 / 8
+    assert values["answer accuracy: deleted and kept sources, unique facts, off"] == 4 / 11
     assert values["collateral found"] == pytest.approx(1 / 3)
     assert values["collateral forecast"] == 0.25
     assert values["collateral beyond the forecast"] == pytest.approx(1 / 3 - 0.25)
