@@ -18,15 +18,16 @@ def train(lab: Lab, seed: int, arm: Arm) -> None:
     lab.once(seed, f"train-{arm.name}", partial(_train, lab, seed, arm))
 
 
-def delete(lab: Lab, seed: int, grade: str) -> None:
+def delete(lab: Lab, seed: int, grade: str, *, max_collateral: float) -> None:
     """Delete the seed's sources from the trained model with sinks, unless that is done.
 
     Args:
         lab: the benchmark.
         seed: the seed.
         grade: SUPPRESSED or EXCISED.
+        max_collateral: deletion budget.
     """
-    lab.once(seed, f"delete-{grade}", partial(_delete, lab, seed, grade))
+    lab.once(seed, f"delete-{grade}", partial(_delete, lab, seed, grade, max_collateral))
 
 
 def _train(lab: Lab, seed: int, arm: Arm) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def _train(lab: Lab, seed: int, arm: Arm) -> dict[str, Any]:
     return {"command": " ".join(["python", *map(str, command)])}
 
 
-def _delete(lab: Lab, seed: int, grade: str) -> dict[str, Any]:
+def _delete(lab: Lab, seed: int, grade: str, max_collateral: float) -> dict[str, Any]:
     out = lab.checkpoint(seed, NULLS, grade)
     if out.exists():  # of a killed step, which had not yet recorded it
         shutil.rmtree(out)
@@ -50,7 +51,7 @@ def _delete(lab: Lab, seed: int, grade: str) -> dict[str, Any]:
         *(lab.commands.tool("strip_sources"), lab.checkpoint(seed, NULLS)),
         *(request_file(lab, seed), "--out", out, "--mode", GRADES[grade]),
         *("--records", lab.seed_dir(seed) / "records", "--json"),
-        *("--max-collateral", lab.size.max_collateral),
+        *("--max-collateral", max_collateral),
     ]
     text = lab.commands.python(*command, log=lab.log(seed, f"delete-{grade}"))
     report = json.loads(text)

@@ -53,7 +53,7 @@ def _follow(lab: Lab, seed: int, arm: Arm) -> None:
     train(lab, seed, arm)
     for checkpoint in checkpoints_of(arm):
         if checkpoint != TRAINED:
-            delete(lab, seed, checkpoint)
+            delete(lab, seed, checkpoint, max_collateral=lab.size.max_collateral)
     if len(checkpoints_of(arm)) > 1:
         describe_sources(lab, seed)
     for checkpoint in checkpoints_of(arm):

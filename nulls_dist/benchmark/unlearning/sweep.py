@@ -5,8 +5,8 @@ describes it, whose worlds and corpora are links to DIR's. See `sweep_results` f
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,20 +22,30 @@ from nulls_dist.benchmark.unlearning.sweep_results import SWEEPS, format_sweeps,
 from nulls_dist.benchmark.unlearning.world import GROUPS_FILE, request_file
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS
-from nulls_dist.errors import InputError
+from nulls_dist.errors import ConfigError, InputError
 
-Setting = tuple[str, str]
-"""Name and value of a setting, as `nulls_dist.pretrain --set` takes them; a value may carry further
-settings: "0+model.per_layer=false"."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """A value of a setting, which may carry further settings."""
+
+    text: str
+    """Such as "model.first_sink_layer=0+model.per_layer=false"; names the models' directory."""
+    settings: Mapping[str, str]
+    """All of them, as `nulls_dist.pretrain --set` takes them."""
+
+
 _FURTHER: Final = re.compile(r"\+(?=[a-z])")
 """Not the sign of an exponent."""
+_NO_BUDGET: Final = 1.0
+"""What a deletion costs is a finding here: nothing refuses it."""
 _LINKED: Final = ("world", "corpus", "corpus-without", GROUPS_FILE)
 
 
 def sweep(
     *, out: Path, sweeps: Sequence[str], num_seeds: int, is_retrained: bool, jobs: int
 ) -> None:
-    """Train and ask a model per value of each setting, or what is left, and print a table.
+    """Train, ask, delete and ask again, per seed and value, or what is left; print a table.
 
     Args:
         out: directory of the benchmark.
@@ -71,35 +81,39 @@ def parse_sweep(text: str) -> list[Setting]:
     """Return a setting with each of its values.
 
     Raises:
-        InputError: it is not of the form name=value,value.
+        InputError: it is not of the form name=value,value+name=value, or names a setting twice.
     """
     name, _, values = text.partition("=")
-    parts = [value.strip() for value in values.split(",")]
-    if not name.strip() or not all(parts):
+    return [_parse(f"{name.strip()}={value.strip()}", text) for value in values.split(",")]
+
+
+def _parse(text: str, sweep: str) -> Setting:
+    pairs = [part.partition("=") for part in _FURTHER.split(text)]
+    settings = {name: value for name, _, value in pairs}
+    if not all(all(pair) for pair in pairs) or len(settings) < len(pairs):
         raise InputError(
-            f"--set {text}: must have the form name=values, such as model.num_active=8,16"
+            f"--set {sweep}: must have the form name=values, such as model.num_active=8,16 or, "
+            "with a further setting, model.num_active=8,16+model.sink_dropout=0.1"
         )
-    return [(name.strip(), value) for value in parts]
-
-
-def settings_of(setting: Setting) -> dict[str, str]:
-    """Return every setting that a value stands for, itself first."""
-    return dict(part.split("=", 1) for part in _FURTHER.split("=".join(setting)))
+    return Setting(text=text, settings=settings)
 
 
 def _check(lab: Lab, setting: Setting) -> None:
-    """Refuse before the first training what the training command would refuse."""
-    settings = {**lab.size.settings, **settings_of(setting)}
-    apply_overrides(PRESETS[lab.size.preset](), [f"{key}={each}" for key, each in settings.items()])
+    """Refuse before the first training what the training or the deletion would refuse.
+
+    Raises:
+        ConfigError: it would.
+    """
+    settings = {**lab.size.settings, **setting.settings}
+    changes = [f"{key}={each}" for key, each in settings.items()]
+    if not apply_overrides(PRESETS[lab.size.preset](), changes).model.has_sinks:
+        raise ConfigError(f"--set {setting.text}: leaves no sinks, so nothing could be deleted")
 
 
 def _begin(lab: Lab, setting: Setting, seeds: Sequence[int]) -> Lab:
     """Open the directory of a setting's models."""
-    settings = {**lab.size.settings, **settings_of(setting)}
-    # What a deletion costs is a finding here: no budget refuses it.
-    size = replace(lab.size, settings=settings, max_collateral=1.0)
-    root = lab.root / SWEEPS / "=".join(setting)
-    changed = begin_lab(root, size)
+    size = replace(lab.size, settings={**lab.size.settings, **setting.settings})
+    changed = begin_lab(lab.root / SWEEPS / setting.text, size)
     for seed in seeds:
         seed_dir = changed.seed_dir(seed)
         seed_dir.mkdir(exist_ok=True)
@@ -115,6 +129,6 @@ def _follow(lab: Lab, seed: int, arm: Arm) -> None:
     train(lab, seed, arm)
     evaluate(lab, seed, arm, TRAINED)
     if arm is NULLS:
-        delete(lab, seed, EXCISED)
+        delete(lab, seed, EXCISED, max_collateral=_NO_BUDGET)
         describe_sources(lab, seed)
         evaluate(lab, seed, arm, EXCISED)

@@ -76,6 +76,8 @@ def write_sweeps(lab: Lab) -> dict[str, Any]:
         changed = open_lab(root)
         if sets := _sets_of_seeds(changed):
             swept.append((changed, setting, value, sets))
+        else:
+            lab.commands.say(f"left out, not done yet: {root.name}")
     all_sets = sorted({each for *_, sets in swept for each in sets}, key=lambda s: (len(s), s))
     results = {
         "format_version": FORMAT_VERSION,

@@ -18,7 +18,7 @@ from nulls_dist.benchmark.unlearning.relearned import mean_curve
 from nulls_dist.benchmark.unlearning.relearning_results import TARGETS, format_relearning, judge
 from nulls_dist.benchmark.unlearning.shared_curve import choose_facts
 from nulls_dist.benchmark.unlearning.sizes import SIZES
-from nulls_dist.benchmark.unlearning.sweep import parse_sweep, settings_of
+from nulls_dist.benchmark.unlearning.sweep import parse_sweep
 from nulls_dist.benchmark.unlearning.sweep_results import cell
 from nulls_dist.errors import ConfigError, InputError
 from nulls_dist.eval.facts import Probe
@@ -283,22 +283,33 @@ def test_shared_facts_are_listed_by_what_remains(tmp_path):
     assert {each["num_facts"] for each in found} == {4}
 
 
-def test_sweeps_are_parsed_or_refused():
-    assert parse_sweep("optim.lr=1e-3, 2e-3") == [("optim.lr", "1e-3"), ("optim.lr", "2e-3")]
-    for text in ("optim.lr", "=1", "optim.lr=", "optim.lr=1,,2"):
-        with pytest.raises(InputError, match="must have the form"):
-            parse_sweep(text)
+def test_sweeps_are_parsed():
+    first, second = parse_sweep("optim.lr=1e-3, 2e+3")  # not the sign of an exponent
+    assert (first.text, first.settings) == ("optim.lr=1e-3", {"optim.lr": "1e-3"})
+    assert (second.text, second.settings) == ("optim.lr=2e+3", {"optim.lr": "2e+3"})
 
 
 def test_a_value_may_carry_further_settings():
     plain, both = parse_sweep("model.first_sink_layer=0, 1+model.per_layer=false+optim.lr=1e-3")
-    assert settings_of(plain) == {"model.first_sink_layer": "0"}
-    assert settings_of(both) == {
+    assert plain.settings == {"model.first_sink_layer": "0"}
+    assert both.text == "model.first_sink_layer=1+model.per_layer=false+optim.lr=1e-3"
+    assert both.settings == {
         "model.first_sink_layer": "1",
         "model.per_layer": "false",
         "optim.lr": "1e-3",
     }
-    assert settings_of(("optim.lr", "1e+3")) == {"optim.lr": "1e+3"}  # the sign of an exponent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("optim.lr", "=1", "optim.lr=", "optim.lr=1,,2"),
+        *("optim.lr=1+model.per_layer", "optim.lr=1+model.per_layer=", "optim.lr=1+optim.lr=2"),
+    ],
+)
+def test_other_sweeps_are_refused(text):
+    with pytest.raises(InputError, match="must have the form"):
+        parse_sweep(text)
 
 
 def test_a_sweep_shows_losses():
