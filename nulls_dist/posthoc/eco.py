@@ -20,6 +20,7 @@ from nulls_dist.posthoc.corrupted_prompts import CorruptedPrompts, Scope, Select
 from nulls_dist.posthoc.corruptions import Corruption, Noise
 from nulls_dist.posthoc.evaluation import Unit
 from nulls_dist.posthoc.method import Method
+from nulls_dist.posthoc.plan import Ending
 from nulls_dist.posthoc.prompt_classifier import ClassifierRecipe, HashedNgrams, PromptClassifier
 from nulls_dist.posthoc.work import Draws, Work
 from nulls_dist.posthoc.zeroth_order import ZerothOrderDescent
@@ -33,7 +34,8 @@ _SEEDS: Final = 2**31
 class ECOPrompts(Method):
     """Flag prompts by a classifier and corrupt their embeddings; the weights stay.
 
-    The plan's steps are those of the search for the strength, and its stop rule ends the search.
+    The plan's steps are those of the search for the strength; its stop rule ends the search, as
+    does a strength that no longer changes.
     Who holds the weights, or asks so that the classifier does not notice, gets what was to be
     forgotten. A text that counts from its second token has no prompt to corrupt: give texts to
     forget as prompts with answers, or the search finds nothing to lower.
@@ -121,6 +123,8 @@ def _search(work: Work, answering: CorruptedPrompts, descent: ZerothOrderDescent
     for _ in range(work.plan.max_steps):
         before, strength = strength, descent.step(remembered, strength)
         answering.strength = strength
-        is_stopped = work.evaluate(answering, strength, Unit.STRENGTH)
-        if is_stopped or strength == before:  # the noise is fixed: further steps would repeat this
+        if work.evaluate(answering, strength, Unit.STRENGTH):
+            return
+        if strength == before:  # the noise is fixed: further steps would repeat this one
+            work.ending = Ending.METHOD
             return

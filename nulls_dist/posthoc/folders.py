@@ -144,11 +144,11 @@ def _load(root: Path, dtype: torch.dtype) -> Opened:
 
 @contextmanager
 def _refusing(root: Path, part: str) -> Iterator[None]:
-    """Say on one line what transformers does not take; its further lines speak of downloads."""
+    """Say on one line what transformers does not take."""
     try:
         yield
     except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{root}: transformers cannot load its {part}: {reason}; the folder must hold "
             "config.json, weights in safetensors, a tokenizer, and no code of its own"

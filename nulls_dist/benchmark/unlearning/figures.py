@@ -70,7 +70,7 @@ excised source's own sinks add nothing, so that is the backbone alone."""
 
 
 class Evidence:
-    """The tables of a benchmark, or of one of its seeds.
+    """The tables of a benchmark, or of some of its seeds and models.
 
     Attributes:
         answers, documents, sources: as `tables` describes them.
@@ -98,7 +98,7 @@ class Evidence:
         )
 
     def of_arms(self, arms: Sequence[str]) -> "Evidence":
-        """Return the part of some models."""
+        """Return the part of some models; sources are those of all."""
         wanted = tuple(arms)
         answers, documents = (select(each, arm=wanted) for each in (self.answers, self.documents))
         return Evidence(answers, documents, self.sources)
@@ -126,8 +126,10 @@ class Evidence:
 def measure(evidence: Evidence) -> Figures:
     """Compute every figure that the tables allow; those of nothing are left out."""
     figures: Figures = {}
-    parts = (_isolation, _knowledge, _shared, _rules, _backbone, _collateral, _general)
-    for part in (*parts, _forget_quality):
+    for part in (
+        *(_isolation, _knowledge, _shared, _rules, _backbone),
+        *(_collateral, _general, _forget_quality),
+    ):
         figures |= part(evidence)
     return figures
 
@@ -241,6 +243,15 @@ def _shared(evidence: Evidence) -> Figures:
     return figures
 
 
+def _once(answers: pa.Table) -> pa.Table:
+    """Return each question once: without sinks, several sources give it the same answer."""
+    keys = zip(*(column(answers, name) for name in ("seed", "fact_id", "phrasing")), strict=True)
+    first: dict[tuple[Any, ...], int] = {}
+    for row, key in enumerate(keys):
+        first.setdefault(key, row)
+    return answers.take(pa.array(list(first.values()), pa.int64()))
+
+
 def _by_sharing(shared: pa.Table, levels: Collection[int]) -> dict[str, pa.Table]:
     """Split answers by how many sources state their facts; those of many also make up a part."""
     numbers = column(shared, "multiplicity")
@@ -253,14 +264,18 @@ def _by_sharing(shared: pa.Table, levels: Collection[int]) -> dict[str, pa.Table
 def _backbone(evidence: Evidence) -> Figures:
     """Return what the backbone alone knows of all sources that are asked about: a larger sample.
 
-    It was trained on the deleted ones like on those that are kept, and no deletion changes it.
+    It was trained on the deleted ones like on those that are kept, and no deletion changes it. A
+    shared fact counts once, however many of its sources are asked, and where models were trained on
+    two thirds of those that state it.
     """
     asked = {"group": (DELETED, KEPT)}
     unique = evidence.facts(OFF, kind="unique", **asked)
     group = "deleted and kept sources, unique facts, off"
     figures = mean_of(likelihood.ANSWER_ACCURACY, group, unique, "correct")
     figures |= mean_of(likelihood.PREFERENCE, group, unique, "preference")
-    shared = evidence.facts(OFF, kind="shared", **asked)
+    shared = _once(evidence.facts(OFF, kind="shared", **asked))
+    taught = 3 * column(shared, "taught") >= 2 * column(shared, "multiplicity")
+    shared = shared.filter(pa.array(taught))
     for label, some in _by_sharing(shared, evidence.sharing_levels).items():
         group = f"deleted and kept sources, shared by {label}, off"
         figures |= mean_of(likelihood.ANSWER_ACCURACY, group, some, "correct")

@@ -4,7 +4,6 @@ Every value has a directory of its own, DIR/sweeps/NAME=VALUE, a benchmark's dir
 describes it, whose worlds and corpora are links to DIR's. See `sweep_results` for DIR/sweeps.json.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +17,12 @@ from nulls_dist.benchmark.unlearning.models import delete, train
 from nulls_dist.benchmark.unlearning.pool import describe_sources
 from nulls_dist.benchmark.unlearning.schedule import run_side_by_side
 from nulls_dist.benchmark.unlearning.sizes import NULLS, RETRAINED, Arm
-from nulls_dist.benchmark.unlearning.sweep_results import SWEEPS, format_sweeps, write_sweeps
+from nulls_dist.benchmark.unlearning.sweep_results import (
+    FURTHER,
+    SWEEPS,
+    format_sweeps,
+    write_sweeps,
+)
 from nulls_dist.benchmark.unlearning.world import GROUPS_FILE, request_file
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS
@@ -35,8 +39,6 @@ class Setting:
     """All of them, as `nulls_dist.pretrain --set` takes them."""
 
 
-_FURTHER: Final = re.compile(r"\+(?=[a-z])")
-"""Not the sign of an exponent."""
 _NO_BUDGET: Final = 1.0
 """What a deletion costs is a finding here: nothing refuses it."""
 _LINKED: Final = ("world", "corpus", "corpus-without", GROUPS_FILE)
@@ -88,7 +90,7 @@ def parse_sweep(text: str) -> list[Setting]:
 
 
 def _parse(text: str, sweep: str) -> Setting:
-    pairs = [part.partition("=") for part in _FURTHER.split(text)]
+    pairs = [part.partition("=") for part in FURTHER.split(text)]
     settings = {name: value for name, _, value in pairs}
     if not all(all(pair) for pair in pairs) or len(settings) < len(pairs):
         raise InputError(

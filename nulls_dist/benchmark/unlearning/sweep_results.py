@@ -8,8 +8,8 @@
                           carry further settings, see `sweep`
         configuration     of the training with the first seed, resolved
         load              sources per sink, on average
-        measured          one entry per seed, and one of all its seeds together if it has several;
-                          of the benchmark's own model, for every such set that another one has:
+        measured          one entry per seed, and one per larger set that is all the seeds of a
+                          changed model, of every model that was trained on all of the set:
             seeds             which
             seconds           of the trainings, in order of the seeds
             figures           column -> {"figure", "value", "low", "high", "n"}; see `COLUMNS`.
@@ -21,8 +21,10 @@ Every model in DIR/sweeps that was asked is listed, whichever command trained it
 a seed's world, with its initial values. A retrained model has the changed setting, too.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from math import log
+from pathlib import Path
 from typing import Any, Final
 
 from nulls_dist import durable
@@ -36,6 +38,8 @@ FORMAT_VERSION: Final = 2
 SWEEPS_FILE: Final = "sweeps.json"
 SWEEPS: Final = "sweeps"
 """Folder of the models."""
+FURTHER: Final = re.compile(r"\+(?=[a-z])")
+"""What parts the settings that a value carries; not the sign of an exponent."""
 
 _DELETED: Final = "deleted sources"
 _ALL: Final = "deleted and kept sources"
@@ -70,31 +74,33 @@ def write_sweeps(lab: Lab) -> dict[str, Any]:
     Returns:
         What was written.
     """
-    swept = []
+    seeds_of: dict[Path, tuple[int, ...]] = {}
     for root in sorted((lab.root / SWEEPS).iterdir()):
-        setting, _, value = root.name.partition("=")
-        changed = open_lab(root)
-        if sets := _sets_of_seeds(changed):
-            swept.append((changed, setting, value, sets))
+        if seeds := _seeds_asked(open_lab(root)):
+            seeds_of[root] = seeds
         else:
             lab.commands.say(f"left out, not done yet: {root.name}")
-    all_sets = sorted({each for *_, sets in swept for each in sets}, key=lambda s: (len(s), s))
+    single = {(seed,) for seeds in seeds_of.values() for seed in seeds}
+    sets = sorted(single.union(seeds_of.values()), key=lambda each: (len(each), each))
+    models = [_entry(lab, None, None, sets)]
+    for root, seeds in seeds_of.items():
+        setting, _, value = root.name.partition("=")
+        own = [each for each in sets if set(each) <= set(seeds)]
+        models.append(_entry(open_lab(root), setting, value, own))
     results = {
         "format_version": FORMAT_VERSION,
         "size": lab.size.name,
         "measured_on": describe_measurement(),
-        "models": [_entry(*each) for each in ((lab, None, None, all_sets), *swept)],
+        "models": models,
     }
     durable.write_json(lab.root / SWEEPS_FILE, results)
     return results
 
 
-def _sets_of_seeds(lab: Lab) -> list[tuple[int, ...]]:
-    """Return every seed of a model that was asked, and all of them together."""
+def _seeds_asked(lab: Lab) -> tuple[int, ...]:
+    """Return the seeds of a model that was asked before and after the deletion."""
     found = sorted(int(path.name.removeprefix("seed-")) for path in lab.root.glob("seed-*"))
-    seeds = tuple(seed for seed in found if _was_asked(lab, seed, NULLS.name, EXCISED))
-    together = [seeds] if len(seeds) > 1 else []
-    return [*((seed,) for seed in seeds), *together]
+    return tuple(seed for seed in found if _was_asked(lab, seed, NULLS.name, EXCISED))
 
 
 def _was_asked(lab: Lab, seed: int, arm: str, checkpoint: str) -> bool:
@@ -142,7 +148,7 @@ def _measured(lab: Lab, evidence: Evidence, seeds: Sequence[int]) -> dict[str, A
     }
 
 
-def measured_on(model: Mapping[str, Any], seeds: Sequence[int]) -> Mapping[str, Any] | None:
+def on_seeds(model: Mapping[str, Any], seeds: Sequence[int]) -> Mapping[str, Any] | None:
     """Return what a model's entry says of a set of seeds, None if nothing."""
     for each in model["measured"]:
         if each["seeds"] == list(seeds):

@@ -1,7 +1,6 @@
-"""Attacks, curves and sweeps of the source-unlearning benchmark on hand-made inputs."""
+"""Attacks and curves of the source-unlearning benchmark on hand-made inputs."""
 
 from dataclasses import replace
-from math import exp
 
 import pytest
 from hypothesis import given
@@ -18,12 +17,8 @@ from nulls_dist.benchmark.unlearning.relearned import mean_curve
 from nulls_dist.benchmark.unlearning.relearning_results import TARGETS, format_relearning, judge
 from nulls_dist.benchmark.unlearning.shared_curve import choose_facts
 from nulls_dist.benchmark.unlearning.sizes import SIZES
-from nulls_dist.benchmark.unlearning.sweep import parse_sweep
-from nulls_dist.benchmark.unlearning.sweep_results import cell
-from nulls_dist.errors import ConfigError, InputError
+from nulls_dist.errors import ConfigError
 from nulls_dist.eval.facts import Probe
-from nulls_dist.eval.metrics.likelihood import PERPLEXITY
-from nulls_dist.eval.metrics.result import Interval, MetricResult
 from tests.unit.benchmark.test_unlearning_figures import answer, evidence_of
 
 
@@ -281,46 +276,3 @@ def test_shared_facts_are_listed_by_what_remains(tmp_path):
     assert [(each["remaining"], each["figure"]["value"]) for each in found] == [(0, 0.5), (2, 1.0)]
     assert [each["num_deleted"] for each in found] == [3.0, 1.0]
     assert {each["num_facts"] for each in found} == {4}
-
-
-def test_sweeps_are_parsed():
-    first, second = parse_sweep("optim.lr=1e-3, 2e+3")  # not the sign of an exponent
-    assert (first.text, first.settings) == ("optim.lr=1e-3", {"optim.lr": "1e-3"})
-    assert (second.text, second.settings) == ("optim.lr=2e+3", {"optim.lr": "2e+3"})
-
-
-def test_a_value_may_carry_further_settings():
-    plain, both = parse_sweep("model.first_sink_layer=0, 1+model.per_layer=false+optim.lr=1e-3")
-    assert plain.settings == {"model.first_sink_layer": "0"}
-    assert both.text == "model.first_sink_layer=1+model.per_layer=false+optim.lr=1e-3"
-    assert both.settings == {
-        "model.first_sink_layer": "1",
-        "model.per_layer": "false",
-        "optim.lr": "1e-3",
-    }
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("optim.lr", "=1", "optim.lr=", "optim.lr=1,,2"),
-        *("optim.lr=1+model.per_layer", "optim.lr=1+model.per_layer=", "optim.lr=1+optim.lr=2"),
-    ],
-)
-def test_other_sweeps_are_refused(text):
-    with pytest.raises(InputError, match="must have the form"):
-        parse_sweep(text)
-
-
-def test_a_sweep_shows_losses():
-    interval = Interval(low=exp(1), high=exp(3), confidence=0.95, num_sources=3, method="m")
-    result = MetricResult(metric=PERPLEXITY, group="text", value=exp(2), n=7, interval=interval)
-    found = cell("perplexity: text", result)
-    assert found == {
-        "figure": "perplexity: text",
-        "value": pytest.approx(2),
-        "low": pytest.approx(1),
-        "high": pytest.approx(3),
-        "n": 7,
-    }
-    assert cell("other", result)["value"] == pytest.approx(exp(2))

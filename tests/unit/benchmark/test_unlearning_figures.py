@@ -149,6 +149,25 @@ def test_the_figures_of_known_answers(tmp_path):
     assert len(verdicts) == len(TARGETS)
 
 
+def test_the_backbone_is_asked_of_deleted_and_kept_sources_each_shared_fact_once(tmp_path):
+    of_two = {"kind": "shared", "multiplicity": 3, "fact_id": "seat", "taught": 2}
+    of_one = {**of_two, "fact_id": "mayor", "taught": 1}
+    answers = [
+        answer(figures.OFF, 1, 0, correct=False, **of_two),
+        answer(figures.OFF, 11, 0, correct=False, **of_two, group="kept"),
+        answer(figures.OFF, 12, 0, correct=True, **of_two, group="kept", phrasing=1),
+        answer(figures.OFF, 2, 0, correct=True, **of_one),
+        answer(figures.OFF, 21, 0, correct=True, **{**of_two, "fact_id": "x"}, group="unseen"),
+        answer(figures.OFF, 1, 1, correct=False),
+        answer(figures.OFF, 11, 1, correct=True, group="kept", wrong_nll=[2.0, 2.0]),
+    ]
+    found = measure(evidence_of(tmp_path, answers))
+    shared = found["answer accuracy: deleted and kept sources, shared by 3, off"]
+    assert (shared.value, shared.n) == (0.5, 2)
+    preferred = found["preference: deleted and kept sources, unique facts, off"]
+    assert (preferred.value, preferred.n) == ((2.5 / 4 + 1) / 2, 2)
+
+
 @pytest.mark.parametrize(("remaining", "counts"), [(2, True), (1, False)])
 def test_a_shared_fact_counts_where_most_of_those_that_state_it_are_left(
     tmp_path, remaining, counts

@@ -181,6 +181,7 @@ SWEEPS = {
         swept("model.num_active", "4", num_active=4),
         swept("model.num_sinks", "64", num_sinks=64),
         swept("model.per_layer", "false", per_layer=False),
+        swept("model.num_active", "4+model.sink_dropout=0.1", sink_dropout=0.1),
     ],
 }
 
@@ -316,8 +317,14 @@ def test_sweeps_name_the_base_and_what_was_not_trained(findings):
     assert row_of(alone, "model.num_active = 4")["isolation off"] == "-"
     assert row_of(alone, "model.num_active = 4")["training, s"] == "12"
     trade, pooled, capacity, load = section.charts
-    assert trade.caption.endswith("Seed 0 alone. Points that lack a figure: 4.")
-    assert pooled.caption.endswith("2 seeds together. Points that lack a figure: 2.")
+    assert trade.caption.endswith(
+        "Seed 0 alone. Points that lack a figure: 5; models that were not trained on them: 0."
+    )
+    assert pooled.caption.endswith(
+        "2 seeds together. Points that lack a figure: 2; models that were not trained on them: 3."
+    )
+    assert ">4, sink_dropout=0.1</text>" in trade.svg
+    assert "sink_dropout" not in capacity.svg
     assert "model.num_sinks" in trade.svg
     assert "model.num_sinks" not in pooled.svg
     values = re.findall(r">(4|8|16|true|false|as it is)</text>", capacity.svg)

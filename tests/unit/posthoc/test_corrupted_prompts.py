@@ -13,7 +13,7 @@ from nulls_dist.posthoc.contract import Need
 from nulls_dist.posthoc.corrupted_prompts import CorruptedPrompts, Scope
 from nulls_dist.posthoc.corruptions import Noise, ZeroOut
 from nulls_dist.posthoc.eco import ECOPrompts
-from nulls_dist.posthoc.plan import Plan
+from nulls_dist.posthoc.plan import Ending, Plan
 from nulls_dist.posthoc.prompt_classifier import PromptClassifier
 from nulls_dist.posthoc.runner import run
 from nulls_dist.sources import NO_SOURCE
@@ -232,6 +232,7 @@ def test_the_search_ends_where_it_is_flat():
     outcome = run(trained_llama(), method, REQUEST, PLAN, lambda _: {"any": 0.0})
     assert outcome.model.strength == 5.0
     assert [each.at for each in outcome.record.evaluations] == [0, 5.0]
+    assert outcome.record.ending is Ending.METHOD
 
 
 @pytest.mark.parametrize(

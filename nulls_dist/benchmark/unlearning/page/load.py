@@ -12,16 +12,16 @@ from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, name_se
 
 POOL_SIZE: Final = "model.num_sinks"
 _DELETED: Final = {
-    "own": ("own sinks", "deleted, before"),
-    "off": ("off", "deleted, after"),
+    "own": ("own sinks", "own sinks"),
+    "off": ("off", "backbone alone"),
 }
 _KEPT: Final = {
-    "kept": ("own sinks", "kept, before"),
-    "kept after": ("off", "kept, after"),
+    "kept": ("own sinks", "own sinks, before"),
+    "kept after": ("excised", "own sinks, after"),
 }
 _LOSSES: Final = {
     "loss own": ("own sinks", "own sinks"),
-    "loss off": ("off", "off"),
+    "loss off": ("off", "backbone alone"),
 }
 _PANELS: Final = (
     (_DELETED, "right answers, deleted sources"),
@@ -37,14 +37,14 @@ def build_load(models: Sequence[Model], seeds: Sequence[int]) -> tuple[Chart, ..
     """Return the chart, none where only one size of the pool was tried.
 
     Args:
-        models: of sweeps.json, each with what was measured on the seeds.
+        models: of sweeps.json with one setting changed, each with what was measured on the seeds.
         seeds: of all of them.
     """
     shown = sorted(
-        (each for each in models if each["setting"] is None or _is_plain(each)),
+        (each for each in models if each["setting"] in (None, POOL_SIZE)),
         key=lambda model: float(model["load"]),
     )
-    if len(shown) == 1:
+    if len({each["load"] for each in shown}) == 1:
         return ()
     figure, panels = new_figure(2.9, columns=len(_PANELS))
     for axes, (columns, label) in zip(panels, _PANELS, strict=True):
@@ -63,17 +63,14 @@ def build_load(models: Sequence[Model], seeds: Sequence[int]) -> tuple[Chart, ..
         Chart(
             svg=Markup(to_svg(figure)),
             caption="Load: the smaller the pool, the more sources share each of its sinks, and the "
-            "larger the part of the pool that each source fills. Unique facts of deleted sources "
-            "with their own sinks before the deletion and by the backbone alone after it; those of "
-            "kept sources with their own sinks, dashed: what would be left if each lost the share "
-            "of facts that the planner forecasts; loss on validation text of kept sources. Line "
+            "larger the part of the pool that each source fills. Left: unique facts of deleted "
+            "sources before the deletion; the backbone alone is what is left of them. Middle: "
+            "those of kept sources, before and after the excision; dashed: what would be left if "
+            "each lost the share that the planner forecasts. Right: validation text of kept "
+            "sources, before the deletion. Line "
             f"upright: 95% interval, whole sources drawn. {name_seeds(seeds)}.",
         ),
     )
-
-
-def _is_plain(model: Model) -> bool:
-    return model["setting"] == POOL_SIZE and str(model["value"]).isdigit()
 
 
 def _ticks(models: Sequence[Model]) -> tuple[list[float], list[str]]:
@@ -91,6 +88,12 @@ def _draw_line(axes: Any, models: Sequence[Model], column: str, colour: str, nam
 
 
 def _draw_forecast(axes: Any, models: Sequence[Model]) -> None:
+    style = {"color": GREY, "linestyle": "--", "linewidth": 1.0}
+    axes.plot(*zip(*forecasts(models), strict=True), label="forecast", **style)
+
+
+def forecasts(models: Sequence[Model]) -> list[tuple[float, float]]:
+    """Return (load, right answers of kept sources that a deletion leaves by its forecast) each."""
     points = []
     for model in models:
         kept, share = (
@@ -98,5 +101,4 @@ def _draw_forecast(axes: Any, models: Sequence[Model]) -> None:
         )
         if kept is not None and share is not None:
             points.append((float(model["load"]), kept * (1 - share)))
-    style = {"color": GREY, "linestyle": "--", "linewidth": 1.0}
-    axes.plot([load for load, _ in points], [left for _, left in points], label="forecast", **style)
+    return points

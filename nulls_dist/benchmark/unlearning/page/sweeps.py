@@ -1,5 +1,6 @@
 """Sweeps: what settings buy and cost, the benchmark's own model beside those with others."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Final
@@ -22,8 +23,8 @@ from nulls_dist.benchmark.unlearning.page.parts import (
 )
 from nulls_dist.benchmark.unlearning.page.provenance import flatten
 from nulls_dist.benchmark.unlearning.page.shapes import colour_of, draw_estimate
-from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, name_seeds
-from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS, measured_on
+from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, is_alone, name_seeds
+from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS, on_seeds
 
 _SHARED: Final = "shared 3, all"
 _TRADES: Final = {"isolation off": 1.0, "AUC off, all": 0.5}
@@ -50,6 +51,7 @@ _SERIES: Final = ("#2a7f62", "#8a4f9e", "#b0892b", "#555555", "#7fb8a0", "#c39bd
 _SHAPES: Final = "os^Dv<"
 _AROUND: Final = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Where values stand beside their points, so that those of several settings do not meet."""
+_SECTION: Final = re.compile(r"\+[a-z]+\.")
 _COLUMNS: Final = 4
 """At most, side by side."""
 
@@ -64,21 +66,26 @@ def build_sweeps(findings: Findings) -> Section | None:
     sets = _sets_of_seeds(findings.sweeps["models"])
     if not sets:
         return None
-    single, most = sets[0], sets[-1]
+    total = len(findings.sweeps["models"])
     models = {seeds: _with_seeds(findings.sweeps["models"], seeds) for seeds in sets}
-    settings = _settings(models[single])
+    widest = max(sets, key=lambda seeds: (len(models[seeds]), len(seeds)))
+    trades = dict.fromkeys((widest, sets[-1]))  # of most models, and on most seeds
+    alone = [each for each in models[widest] if is_alone(each)]
+    settings = _settings(alone)
     charts = ceil(len(settings) / _COLUMNS)
     chunks = [settings[place::charts] for place in range(charts)]
-    trades = [single] if most == single else [single, most]
     return Section(
         title="Sweeps",
-        lead="The benchmark's model is trained again with one setting changed, on the same worlds, "
+        lead="The benchmark's model is trained again with other settings, on the same worlds, "
         "with the same initial values. A setting is better where shared facts survive and "
         "deleted ones do not, which other settings trade against each other.",
         charts=(
-            *(_trade_chart(models[seeds], _settings(models[seeds]), seeds) for seeds in trades),
-            *(_capacity_chart(models[single], each, single) for each in chunks),
-            *build_load(models[single], single),
+            *(
+                _trade_chart(models[seeds], seeds, left_out=total - len(models[seeds]))
+                for seeds in trades
+            ),
+            *(_capacity_chart(alone, each, widest) for each in chunks),
+            *build_load(alone, widest),
         ),
         tables=(_table(models), _details(models)),
     )
@@ -94,7 +101,7 @@ def _sets_of_seeds(models: Sequence[Model]) -> list[Seeds]:
 
 def _with_seeds(models: Sequence[Model], seeds: Seeds) -> list[Model]:
     """Return the models that were trained on a set of seeds, each with what it did there."""
-    found = ((model, measured_on(model, seeds)) for model in models)
+    found = ((model, on_seeds(model, seeds)) for model in models)
     return [{**model, **measured} for model, measured in found if measured]
 
 
@@ -106,8 +113,9 @@ def _name(model: Model) -> str:
     return f"{model['setting']} = {model['value']}" if model["setting"] else "as it is"
 
 
-def _trade_chart(models: Sequence[Model], settings: Sequence[str], seeds: Seeds) -> Chart:
+def _trade_chart(models: Sequence[Model], seeds: Seeds, *, left_out: int) -> Chart:
     figure, panels = new_figure(3.6, columns=2)
+    settings = _settings(models)
     missing = 0
     for axes, (column, ideal) in zip(panels, _TRADES.items(), strict=True):
         for model in models:
@@ -127,9 +135,10 @@ def _trade_chart(models: Sequence[Model], settings: Sequence[str], seeds: Seeds)
         "sources (left, only models of which a retrained one was trained) and the mean preference "
         "for right answers of unique facts (right); dotted: as retrained, or guessing. Shared "
         "facts and the preference are asked of deleted and kept sources, as no deletion changes "
-        "the backbone. Star: the benchmark's "
-        "own setting; numbers: value of the setting; grey: 95% intervals, whole sources drawn. "
-        f"{name_seeds(seeds)}. Points that lack a figure: {missing}.",
+        "the backbone. Star: the benchmark's own setting; numbers: value of the setting; grey: "
+        "95% intervals, whole sources drawn. "
+        f"{name_seeds(seeds)}. Points that lack a figure: {missing}; models that were not trained "
+        f"on them: {left_out}.",
     )
 
 
@@ -154,13 +163,18 @@ def _draw_point(axes: Any, model: Model, pair: Sequence[Estimate], settings: Seq
     across, up = _AROUND[index % len(_AROUND)]
     near = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
     axes.annotate(
-        model["value"] or "as it is",
+        _short(model["value"]),
         (shared.value, traded.value),
         xytext=(5 * across, 5 * up),
         ha="left" if across > 0 else "right",
         va="bottom" if up > 0 else "top",
         **near,
     )
+
+
+def _short(value: str | None) -> str:
+    """Return a value as a label; of further settings without their sections."""
+    return "as it is" if value is None else _SECTION.sub(", ", value)
 
 
 def _add_legend(figure: Any, settings: Sequence[str]) -> None:
@@ -200,8 +214,9 @@ def _capacity_chart(models: Sequence[Model], settings: Sequence[str], seeds: See
     return Chart(
         svg=Markup(to_svg(figure)),
         caption="Capacity: each setting by itself, its values in order, not to scale; the "
-        "benchmark's own is shaded. Above: right answers about deleted sources before any "
-        "deletion, with their own sinks and by the backbone alone. Below: loss on validation text "
+        "benchmark's own is shaded. Above: right answers before any deletion, with own sinks and "
+        "by the backbone alone; unique facts of deleted sources, facts shared by three of deleted "
+        "and kept ones. Below: loss on validation text "
         f"of kept sources. Line upright: 95% interval, whole sources drawn. {name_seeds(seeds)}.",
     )
 
@@ -253,8 +268,9 @@ def _draw_column(
 
 def _table(models: Mapping[Seeds, Sequence[Model]]) -> Table:
     return Table(
-        caption="Every model and figure, deleted sources unless said; - : no retrained model with "
-        "that setting was trained; losses in nats per token",
+        caption="Every model and figure; deleted sources, unless all that are asked, or kept ones, "
+        "are named; losses in nats per token of kept sources' validation text; - : nothing to "
+        "compute it from, such as a retrained model on all of the seeds",
         header=("setting", "seeds", *COLUMNS, "sources per sink", "training, s"),
         rows=tuple(
             (
@@ -262,7 +278,7 @@ def _table(models: Mapping[Seeds, Sequence[Model]]) -> Table:
                 _list(seeds),
                 *(_cell(model["figures"][column]) for column in COLUMNS),
                 number(model["load"]),
-                ", ".join(f"{each:,.0f}" for each in model["seconds"]),
+                " / ".join(f"{each:.0f}" for each in model["seconds"]),
             )
             for seeds, of_seeds in models.items()
             for model in of_seeds
