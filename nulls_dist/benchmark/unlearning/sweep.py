@@ -26,7 +26,7 @@ from nulls_dist.benchmark.unlearning.sweep_results import (
 from nulls_dist.benchmark.unlearning.world import GROUPS_FILE, request_file
 from nulls_dist.config.overrides import apply_overrides
 from nulls_dist.config.presets import PRESETS
-from nulls_dist.errors import ConfigError, InputError
+from nulls_dist.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +57,8 @@ def sweep(
         jobs: models that are trained or asked at once.
 
     Raises:
-        ConfigError: a setting or a value does not exist.
-        InputError: a sweep is malformed, or the benchmark's seeds are not done.
+        ConfigError: a sweep is malformed, or a setting or a value does not exist.
+        InputError: the benchmark's seeds are not done.
         NullsError: a training failed.
     """
     lab = open_lab(out)
@@ -83,7 +83,7 @@ def parse_sweep(text: str) -> list[Setting]:
     """Return a setting with each of its values.
 
     Raises:
-        InputError: it is not of the form name=value,value+name=value, or names a setting twice.
+        ConfigError: it is not of the form name=value,value+name=value, or names a setting twice.
     """
     name, _, values = text.partition("=")
     return [_parse(f"{name.strip()}={value.strip()}", text) for value in values.split(",")]
@@ -93,7 +93,7 @@ def _parse(text: str, sweep: str) -> Setting:
     pairs = [part.partition("=") for part in FURTHER.split(text)]
     settings = {name: value for name, _, value in pairs}
     if not all(all(pair) for pair in pairs) or len(settings) < len(pairs):
-        raise InputError(
+        raise ConfigError(
             f"--set {sweep}: must have the form name=values, such as model.num_active=8,16 or, "
             "with a further setting, model.num_active=8,16+model.sink_dropout=0.1"
         )

@@ -16,7 +16,7 @@ from nulls_dist.benchmark.unlearning.sweep_results import (
     on_seeds,
     write_sweeps,
 )
-from nulls_dist.errors import InputError
+from nulls_dist.errors import ConfigError
 from nulls_dist.eval.metrics.likelihood import PERPLEXITY
 from nulls_dist.eval.metrics.result import Interval, MetricResult
 from tests.unlearning_rows import answers_of
@@ -49,7 +49,7 @@ def test_a_value_may_carry_further_settings():
     ],
 )
 def test_other_sweeps_are_refused(text):
-    with pytest.raises(InputError, match="must have the form"):
+    with pytest.raises(ConfigError, match="must have the form"):
         parse_sweep(text)
 
 
