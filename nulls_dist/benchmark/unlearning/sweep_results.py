@@ -58,7 +58,7 @@ COLUMNS: Final = {
     "loss off": f"{_VALIDATION}, off",
     "kept": "answer accuracy: kept sources, unique facts, own sinks, before excision",
     "kept after": "answer accuracy: kept sources, unique facts, own sinks, after excision",
-    "forecast": "collateral forecast: kept sources",
+    "forecast": "collateral forecast",
     "isolation off": "isolation: off",
     "isolation nearest": "isolation: nearest",
     "rules - retrained": f"difference to retrained: {_DELETED}, rule-based facts, off",

@@ -19,7 +19,7 @@ from nulls_dist.benchmark.unlearning.sweep_results import (
 from nulls_dist.errors import ConfigError
 from nulls_dist.eval.metrics.likelihood import PERPLEXITY
 from nulls_dist.eval.metrics.result import Interval, MetricResult
-from tests.unlearning_rows import answers_of
+from tests.unlearning_rows import SOURCES, answers_of, documents_of
 
 MODEL = {"num_active": 8, "num_experts": 2, "num_sinks": 64}
 
@@ -67,29 +67,51 @@ def test_a_sweep_shows_losses():
     assert cell("other", result)["value"] == pytest.approx(exp(2))
 
 
+STATES = {
+    NULLS: (figures.OWN, figures.OFF, figures.NEAREST, figures.EXCISED_OWN),
+    RETRAINED: (figures.RETRAINED_OFF, figures.RETRAINED_NEAREST),
+}
+
+
+def write_tables(lab, seed, arm):
+    """What an arm answered: all right with own sinks, else nothing."""
+    draws = np.random.default_rng(0)
+    answers, documents = (
+        [{**row, "seed": seed} for asked in STATES[arm] for row in rows_of(asked, draws)]
+        for rows_of in (answers_of, documents_of)
+    )
+    own = figures.OWN.wanted
+    for row in answers:
+        row["correct"] = all(row[name] == value for name, value in own.items())
+    for kind, rows in ((tables.ANSWERS, answers), (tables.DOCUMENTS, documents)):
+        tables.write_table(lab.table(kind, f"{seed}-{arm.name}"), kind, rows)
+
+
+def write_sources(lab, seed):
+    """A quarter of every kept source's sinks is overwritten."""
+    shares = {"lost_share": 0.25, "max_shared": 0.1, "shared_facts": 0}
+    rows = [
+        {"seed": seed, "source_id": each, "title": "", "group": "kept", "asked": True, **shares}
+        for each in SOURCES["kept"]
+    ]
+    tables.write_table(lab.table(tables.SOURCES, f"{seed}"), tables.SOURCES, rows)
+
+
 def make_models(root, *, nulls, retrained=(), asked_again=True, **changed):
     """The directory of models that were trained with some seeds, as if all had been asked."""
     lab = begin_lab(root, SIZES["small"])
-    draws = np.random.default_rng(0)
-    states = {NULLS: (figures.OWN, figures.OFF, figures.EXCISED_OWN)}
-    states[RETRAINED] = (figures.RETRAINED_OFF,)
     for arm, seeds in ((NULLS, nulls), (RETRAINED, retrained)):
         for seed in seeds:
-            rows = [
-                {**row, "seed": seed, "correct": asked == figures.OWN}
-                for asked in states[arm]
-                for row in answers_of(asked, draws)
-            ]
-            tables.write_table(lab.table(tables.ANSWERS, f"{seed}-{arm.name}"), "answers", rows)
-            config = {"config": {"model": {**MODEL, **changed}}}
+            write_tables(lab, seed, arm)
             lab.run_dir(seed, arm).mkdir(parents=True)
+            config = {"config": {"model": {**MODEL, **changed}}}
             durable.write_json(lab.run_dir(seed, arm) / "run.json", config)
             lab.once(seed, f"train-{arm.name}", dict)
             lab.once(seed, f"ask-{arm.name}-trained", dict)
             if arm is NULLS and asked_again:
                 lab.once(seed, f"ask-{arm.name}-excised", dict)
-    for kind in (tables.DOCUMENTS, tables.SOURCES):
-        tables.write_table(lab.table(kind, "none"), kind, [])
+    for seed in nulls:
+        write_sources(lab, seed)
     return lab
 
 
@@ -130,6 +152,14 @@ def test_a_retrained_model_counts_where_every_seed_has_one(swept):
     assert on_seeds(changed, (0, 1))["figures"]["isolation off"] is None
     assert on_seeds(changed, (0, 1))["figures"]["own"]["n"] == 6
     assert on_seeds(changed, (2,)) is None
+
+
+def test_every_column_is_computed_where_there_is_a_retrained_model(swept):
+    base, *_ = write_sweeps(swept)["models"]
+    cells = on_seeds(base, (0,))["figures"]
+    assert [column for column, each in cells.items() if each is None] == []
+    assert cells["forecast"]["value"] == 0.25
+    assert (cells["own"]["value"], cells["off"]["value"], cells["kept after"]["value"]) == (1, 0, 0)
 
 
 def test_the_load_is_how_many_sources_share_a_sink(swept):
