@@ -318,11 +318,11 @@ def test_sweeps_name_the_base_and_what_was_not_trained(findings):
     assert row_of(alone, "model.num_active = 4")["training, s"] == "12"
     trade, pooled, capacity, load = section.charts
     assert trade.caption.endswith(
-        "Seed 0 alone. Points that lack a figure: 5; models that were not trained on them: 0."
+        "Seed 0 alone. Models that lack a figure: 0 (AUC of unique facts, off); 5 (isolation of "
+        "unique facts, off); that were not trained on all of these seeds: 0."
     )
-    assert pooled.caption.endswith(
-        "2 seeds together. Points that lack a figure: 2; models that were not trained on them: 3."
-    )
+    assert pooled.caption.endswith("trained on all of these seeds: 3.")
+    assert "2 seeds together" in pooled.caption
     assert ">4, sink_dropout=0.1</text>" in trade.svg
     assert "sink_dropout" not in capacity.svg
     assert "model.num_sinks" in trade.svg

@@ -12,23 +12,24 @@ from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, name_se
 
 POOL_SIZE: Final = "model.num_sinks"
 _DELETED: Final = {
-    "own": ("own sinks", "own sinks"),
-    "off": ("off", "backbone alone"),
+    "own": ("own sinks", "own sinks", "-"),
+    "off": ("off", "backbone alone", "-"),
+    "AUC off, all": ("off", "the same, AUC", ":"),
 }
 _KEPT: Final = {
-    "kept": ("own sinks", "own sinks, before"),
-    "kept after": ("excised", "own sinks, after"),
+    "kept": ("own sinks", "own sinks, before", "-"),
+    "kept after": ("excised", "own sinks, after", "-"),
 }
 _LOSSES: Final = {
-    "loss own": ("own sinks", "own sinks"),
-    "loss off": ("off", "backbone alone"),
+    "loss own": ("own sinks", "own sinks", "-"),
+    "loss off": ("off", "backbone alone", "-"),
 }
 _PANELS: Final = (
     (_DELETED, "right answers, deleted sources"),
     (_KEPT, "right answers, kept sources"),
     (_LOSSES, "loss (nats per token)"),
 )
-"""Column -> state, whose colour it has, and label."""
+"""Column -> state, whose colour it has, label and dashes."""
 
 Model = Mapping[str, Any]
 
@@ -46,10 +47,11 @@ def build_load(models: Sequence[Model], seeds: Sequence[int]) -> tuple[Chart, ..
     )
     if len({each["load"] for each in shown}) == 1:
         return ()
-    figure, panels = new_figure(2.9, columns=len(_PANELS))
+    figure, panels = new_figure(3.4, columns=len(_PANELS))
     for axes, (columns, label) in zip(panels, _PANELS, strict=True):
-        for column, (state, name) in columns.items():
-            _draw_line(axes, shown, column, colour_of(state), name)
+        for column, (state, name, dashes) in columns.items():
+            style = {"color": colour_of(state), "linestyle": dashes, "label": name}
+            _draw_line(axes, shown, column, style)
         axes.set_xscale("log", base=2)
         axes.set_xticks(*_ticks(shown), fontsize=7.5)
         axes.minorticks_off()
@@ -58,13 +60,14 @@ def build_load(models: Sequence[Model], seeds: Sequence[int]) -> tuple[Chart, ..
     for axes in panels[:2]:
         axes.set_ylim(-0.03, 1.04)
     for axes in panels:
-        axes.legend(loc="best", fontsize=7)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.03), fontsize=7)
     return (
         Chart(
             svg=Markup(to_svg(figure)),
             caption="Load: the smaller the pool, the more sources share each of its sinks, and the "
             "larger the part of the pool that each source fills. Left: unique facts of deleted "
-            "sources before the deletion; the backbone alone is what is left of them. Middle: "
+            "sources before the deletion; what the backbone alone knows is left of them; dotted: "
+            "its preference for right answers, of deleted and kept sources. Middle: "
             "those of kept sources, before and after the excision; dashed: what would be left if "
             "each lost the share that the planner forecasts. Right: validation text of kept "
             "sources, before the deletion. Line "
@@ -78,13 +81,13 @@ def _ticks(models: Sequence[Model]) -> tuple[list[float], list[str]]:
     return loads, [f"{load:.3g}" for load in loads]
 
 
-def _draw_line(axes: Any, models: Sequence[Model], column: str, colour: str, name: str) -> None:
+def _draw_line(axes: Any, models: Sequence[Model], column: str, style: Mapping[str, str]) -> None:
     known = [(float(model["load"]), estimate_of_cell(model["figures"][column])) for model in models]
     known = [(load, estimate) for load, estimate in known if estimate.value is not None]
     for load, estimate in known:
-        draw_estimate(axes, estimate, load, colour=colour, upright=True)
+        draw_estimate(axes, estimate, load, colour=style["color"], upright=True)
     values = [estimate.value for _, estimate in known]
-    axes.plot([load for load, _ in known], values, color=colour, linewidth=1.1, label=name)
+    axes.plot([load for load, _ in known], values, linewidth=1.1, **style)
 
 
 def _draw_forecast(axes: Any, models: Sequence[Model]) -> None:

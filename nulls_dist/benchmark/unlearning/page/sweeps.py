@@ -13,6 +13,7 @@ from nulls_dist.benchmark.drawing import (
     to_svg,
 )
 from nulls_dist.benchmark.unlearning.page.findings import Estimate, Findings
+from nulls_dist.benchmark.unlearning.page.labels import Label, draw_labels
 from nulls_dist.benchmark.unlearning.page.load import build_load
 from nulls_dist.benchmark.unlearning.page.parts import (
     Chart,
@@ -27,11 +28,11 @@ from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, is_alon
 from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS, on_seeds
 
 _SHARED: Final = "shared 3, all"
-_TRADES: Final = {"isolation off": 1.0, "AUC off, all": 0.5}
+_TRADES: Final = {"AUC off, all": 0.5, "isolation off": 1.0}
 """What is traded against shared facts -> its value after a perfect deletion."""
 _TRADE_LABELS: Final = {
-    "isolation off": "isolation of unique facts, off",
     "AUC off, all": "AUC of unique facts, off",
+    "isolation off": "isolation of unique facts, off",
 }
 _FACTS: Final = {
     "own": ("own sinks", "-", "s"),
@@ -49,8 +50,6 @@ _LABELS: Final = {
 }
 _SERIES: Final = ("#2a7f62", "#8a4f9e", "#b0892b", "#555555", "#7fb8a0", "#c39bd0")
 _SHAPES: Final = "os^Dv<"
-_AROUND: Final = ((1, 1), (1, -1), (-1, 1), (-1, -1))
-"""Where values stand beside their points, so that those of several settings do not meet."""
 _SECTION: Final = re.compile(r"\+[a-z]+\.")
 _COLUMNS: Final = 4
 """At most, side by side."""
@@ -114,32 +113,41 @@ def _name(model: Model) -> str:
 
 
 def _trade_chart(models: Sequence[Model], seeds: Seeds, *, left_out: int) -> Chart:
-    figure, panels = new_figure(3.6, columns=2)
     settings = _settings(models)
-    missing = 0
-    for axes, (column, ideal) in zip(panels, _TRADES.items(), strict=True):
-        for model in models:
-            pair = [estimate_of_cell(model["figures"][each]) for each in (_SHARED, column)]
-            if any(each.value is None for each in pair):
-                missing += 1
-                continue
+    points = {column: _trade_points(models, column) for column in _TRADES}
+    shown = [column for column, found in points.items() if len(found) > 1]
+    figure, panels = new_figure(4.4, columns=max(len(shown), 1), squeeze=False)
+    for axes, column in zip(panels[0], shown, strict=False):
+        for model, pair in points[column]:
             _draw_point(axes, model, pair, settings)
-        mark_chance(axes, ideal, upright=False)
+        mark_chance(axes, _TRADES[column], upright=False)
         axes.set(xlabel="right answers, facts shared by 3, off", ylabel=_TRADE_LABELS[column])
-        axes.margins(0.12)
+        axes.margins(0.08)
     _add_legend(figure, settings)
+    for axes, column in zip(panels[0], shown, strict=False):
+        draw_labels(figure, axes, [_label(*point, settings) for point in points[column]])
+    lacking = {_TRADE_LABELS[column]: len(models) - len(points[column]) for column in _TRADES}
     return Chart(
         svg=Markup(to_svg(figure)),
         caption="What survives against what is gone: facts that three sources state, asked of the "
-        "backbone alone (to the right is better), against isolation of unique facts of deleted "
-        "sources (left, only models of which a retrained one was trained) and the mean preference "
-        "for right answers of unique facts (right); dotted: as retrained, or guessing. Shared "
-        "facts and the preference are asked of deleted and kept sources, as no deletion changes "
-        "the backbone. Star: the benchmark's own setting; numbers: value of the setting; grey: "
-        "95% intervals, whole sources drawn. "
-        f"{name_seeds(seeds)}. Points that lack a figure: {missing}; models that were not trained "
-        f"on them: {left_out}.",
+        "backbone alone (to the right is better), against the mean preference for right answers of "
+        "unique facts (AUC) and, where retrained models were trained, against isolation of unique "
+        "facts of deleted sources; dotted: as guessed, or retrained. Shared facts and the "
+        "preference are asked of deleted and kept sources, as no deletion changes the backbone. "
+        "Star: the benchmark's own setting; numbers: value of the setting; grey: 95% intervals, "
+        f"whole sources drawn. {name_seeds(seeds)}. Models that lack a figure: "
+        + "; ".join(f"{count} ({label})" for label, count in lacking.items())
+        + f"; that were not trained on all of these seeds: {left_out}.",
     )
+
+
+def _trade_points(models: Sequence[Model], column: str) -> list[tuple[Model, list[Estimate]]]:
+    """Return the models that have both figures, and these: shared facts, and a column."""
+    pairs = [
+        (model, [estimate_of_cell(model["figures"][each]) for each in (_SHARED, column)])
+        for model in models
+    ]
+    return [(model, pair) for model, pair in pairs if all(each.value is not None for each in pair)]
 
 
 def _style(model: Model, settings: Sequence[str]) -> tuple[str, str, int]:
@@ -159,17 +167,12 @@ def _draw_point(axes: Any, model: Model, pair: Sequence[Estimate], settings: Seq
     if traded.low is not None:
         axes.vlines(shared.value, traded.low, traded.high, **grey)
     axes.plot(shared.value, traded.value, marker, color=colour, markersize=size, zorder=3)
-    index = 0 if model["setting"] is None else settings.index(model["setting"]) + 1
-    across, up = _AROUND[index % len(_AROUND)]
-    near = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
-    axes.annotate(
-        _short(model["value"]),
-        (shared.value, traded.value),
-        xytext=(5 * across, 5 * up),
-        ha="left" if across > 0 else "right",
-        va="bottom" if up > 0 else "top",
-        **near,
-    )
+
+
+def _label(model: Model, pair: Sequence[Estimate], settings: Sequence[str]) -> Label:
+    shared, traded = (float(each.value or 0.0) for each in pair)
+    colour, *_ = _style(model, settings)
+    return Label(text=_short(model["value"]), x=shared, y=traded, colour=colour)
 
 
 def _short(value: str | None) -> str:
