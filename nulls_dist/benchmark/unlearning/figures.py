@@ -127,7 +127,7 @@ def measure(evidence: Evidence) -> Figures:
     """Compute every figure that the tables allow; those of nothing are left out."""
     figures: Figures = {}
     for part in (
-        *(_isolation, _knowledge, _shared, _rules, _backbone),
+        *(_isolation, _knowledge, _shared, _rules),
         *(_collateral, _general, _forget_quality),
     ):
         figures |= part(evidence)
@@ -156,7 +156,7 @@ def mean_of(metric: Metric, group: str, table: pa.Table, name: str) -> Figures:
     return {f"{metric.name}: {group}": found}
 
 
-def _difference(
+def difference_of(
     metric: Metric, group: str, first: pa.Table, second: pa.Table, name: str
 ) -> Figures:
     """Return the mean difference of a column of two models' answers to the same questions."""
@@ -237,49 +237,19 @@ def _shared(evidence: Evidence) -> Figures:
     states = {name: MODELS[name] for name in ("own sinks", "off", "nearest", "retrained, off")}
     for name, asked in states.items():
         shared = still_shared(evidence.facts(asked, group=DELETED, kind="shared"))
-        for label, some in _by_sharing(shared, evidence.sharing_levels).items():
+        for label, some in by_sharing(shared, evidence.sharing_levels).items():
             group = f"deleted sources, shared by {label}, {name}"
             figures |= mean_of(measures.SHARED_ACCURACY, group, some, "correct")
     return figures
 
 
-def _once(answers: pa.Table) -> pa.Table:
-    """Return each question once: without sinks, several sources give it the same answer."""
-    keys = zip(*(column(answers, name) for name in ("seed", "fact_id", "phrasing")), strict=True)
-    first: dict[tuple[Any, ...], int] = {}
-    for row, key in enumerate(keys):
-        first.setdefault(key, row)
-    return answers.take(pa.array(list(first.values()), pa.int64()))
-
-
-def _by_sharing(shared: pa.Table, levels: Collection[int]) -> dict[str, pa.Table]:
+def by_sharing(shared: pa.Table, levels: Collection[int]) -> dict[str, pa.Table]:
     """Split answers by how many sources state their facts; those of many also make up a part."""
     numbers = column(shared, "multiplicity")
     sharing = np.array(measures.describe_sharing(numbers, levels), dtype=str)
     parts = {str(label): shared.filter(pa.array(sharing == label)) for label in np.unique(sharing)}
     many = shared.filter(pa.array(numbers >= measures.MANY))
     return {**parts, f"{measures.MANY} or more": many}
-
-
-def _backbone(evidence: Evidence) -> Figures:
-    """Return what the backbone alone knows of all sources that are asked about: a larger sample.
-
-    It was trained on the deleted ones like on those that are kept, and no deletion changes it. A
-    shared fact counts once, however many of its sources are asked, and where models were trained on
-    two thirds of those that state it.
-    """
-    asked = {"group": (DELETED, KEPT)}
-    unique = evidence.facts(OFF, kind="unique", **asked)
-    group = "deleted and kept sources, unique facts, off"
-    figures = mean_of(likelihood.ANSWER_ACCURACY, group, unique, "correct")
-    figures |= mean_of(likelihood.PREFERENCE, group, unique, "preference")
-    shared = _once(evidence.facts(OFF, kind="shared", **asked))
-    taught = 3 * column(shared, "taught") >= 2 * column(shared, "multiplicity")
-    shared = shared.filter(pa.array(taught))
-    for label, some in _by_sharing(shared, evidence.sharing_levels).items():
-        group = f"deleted and kept sources, shared by {label}, off"
-        figures |= mean_of(likelihood.ANSWER_ACCURACY, group, some, "correct")
-    return figures
 
 
 def still_shared(answers: pa.Table) -> pa.Table:
@@ -297,7 +267,7 @@ def _rules(evidence: Evidence) -> Figures:
         group = f"deleted sources, rule-based facts, {name}"
         for label, table in (("", ours), (" retrained", theirs)):
             figures |= mean_of(likelihood.ANSWER_ACCURACY, group + label, table, "correct")
-        found = _difference(measures.ACCURACY_DIFFERENCE, group, ours, theirs, "correct")
+        found = difference_of(measures.ACCURACY_DIFFERENCE, group, ours, theirs, "correct")
         figures |= found | {
             f"{measures.ZERO_DISTANCE.name}: {group}": measures.distance_of_zero(result)
             for result in found.values()

@@ -29,6 +29,7 @@ import pyarrow as pa
 from nulls_dist import durable
 from nulls_dist.benchmark.provenance import describe_measurement
 from nulls_dist.benchmark.targets import Target
+from nulls_dist.benchmark.unlearning.backbone import measure_backbone
 from nulls_dist.benchmark.unlearning.figures import Evidence, Figures, clusters_of, measure
 from nulls_dist.benchmark.unlearning.inference import measure_membership
 from nulls_dist.benchmark.unlearning.lab import RESULTS_FILE, Lab
@@ -131,7 +132,12 @@ def format_results(results: Mapping[str, Any]) -> str:
 
 
 def _all_figures(evidence: Evidence) -> Figures:
-    return measure(evidence) | measure_recitation(evidence) | measure_membership(evidence)
+    return (
+        measure(evidence)
+        | measure_backbone(evidence)
+        | measure_recitation(evidence)
+        | measure_membership(evidence)
+    )
 
 
 def _verdict(target: Target, figures: Figures, per_seed: Mapping[int, Figures]) -> dict[str, Any]:

@@ -13,9 +13,9 @@
             seeds             which
             seconds           of the trainings, in order of the seeds
             figures           column -> {"figure", "value", "low", "high", "n"}; see `COLUMNS`.
-                              Columns that need a retrained model are null where none was trained;
-                              losses are nats per token, low and high null where there is no
-                              interval
+                              Columns that need a retrained model are null where none was trained,
+                              changes against the benchmark's own model for itself; losses are
+                              nats per token, low and high null where there is no interval
 
 Every model in DIR/sweeps that was asked is listed, whichever command trained it. It is trained on
 a seed's world, with its initial values. A retrained model has the changed setting, too.
@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from nulls_dist import durable
 from nulls_dist.benchmark.provenance import describe_measurement
+from nulls_dist.benchmark.unlearning.backbone import compare_backbones, measure_backbone
 from nulls_dist.benchmark.unlearning.figures import Evidence, measure
 from nulls_dist.benchmark.unlearning.lab import EXCISED, TRAINED, Lab, open_lab
 from nulls_dist.benchmark.unlearning.sizes import NULLS, RETRAINED, Size
@@ -62,8 +63,10 @@ COLUMNS: Final = {
     "isolation off": "isolation: off",
     "isolation nearest": "isolation: nearest",
     "rules - retrained": f"difference to retrained: {_DELETED}, rule-based facts, off",
+    "AUC, change": f"change: {_ALL}, unique facts, off, preference",
+    "shared 3, change": f"change: {_ALL}, shared by 3, off, correct",
 }
-"""Column -> figure of `figures.measure`; losses are the logarithms of perplexities."""
+"""Column -> figure of `figures` or `backbone`; losses are the logarithms of perplexities."""
 
 _DIGITS: Final = 6
 
@@ -82,11 +85,12 @@ def write_sweeps(lab: Lab) -> dict[str, Any]:
             lab.commands.say(f"left out, not done yet: {root.name}")
     single = {(seed,) for seeds in seeds_of.values() for seed in seeds}
     sets = sorted(single.union(seeds_of.values()), key=lambda each: (len(each), each))
-    models = [_entry(lab, None, None, sets)]
+    base = _Model(lab)
+    models = [base.entry(sets)]
     for root, seeds in seeds_of.items():
         setting, _, value = root.name.partition("=")
-        own = [each for each in sets if set(each) <= set(seeds)]
-        models.append(_entry(open_lab(root), setting, value, own))
+        common = [each for each in sets if set(each) <= set(seeds)]
+        models.append(_Model(open_lab(root), setting, value, base).entry(common))
     results = {
         "format_version": FORMAT_VERSION,
         "size": lab.size.name,
@@ -107,45 +111,71 @@ def _was_asked(lab: Lab, seed: int, arm: str, checkpoint: str) -> bool:
     return lab.record(seed, f"ask-{arm}-{checkpoint}").is_file()
 
 
-def _entry(
-    lab: Lab, setting: str | None, value: str | None, sets: Sequence[tuple[int, ...]]
-) -> dict[str, Any]:
-    first = sets[0][0]
-    configuration = durable.read_json(lab.run_dir(first, NULLS) / "run.json")["config"]
-    evidence = Evidence.read(lab.root)
-    return {
-        "setting": setting,
-        "value": value,
-        "configuration": configuration,
-        "load": _load(lab.size, configuration["model"]),
-        "measured": [_measured(lab, evidence, seeds) for seeds in sets],
-    }
+class _Model:
+    """A model of the sweep, or the benchmark's own.
+
+    Attributes:
+        lab: its directory.
+        setting, value: what was changed; None for the benchmark's own.
+        base: the benchmark's own; None for itself.
+        evidence: what was asked of it.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        setting: str | None = None,
+        value: str | None = None,
+        base: "_Model | None" = None,
+    ) -> None:
+        self.lab = lab
+        self.setting = setting
+        self.value = value
+        self.base = base
+        self.evidence = Evidence.read(lab.root)
+
+    def entry(self, sets: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+        """Return its entry, with what was measured on some sets of its seeds."""
+        run = self.lab.run_dir(sets[0][0], NULLS)
+        configuration = durable.read_json(run / "run.json")["config"]
+        return {
+            "setting": self.setting,
+            "value": self.value,
+            "configuration": configuration,
+            "load": _load(self.lab.size, configuration["model"]),
+            "measured": [self._measured(seeds) for seeds in sets],
+        }
+
+    def of_seeds(self, seeds: Sequence[int]) -> Evidence:
+        """Return what was asked of it; of a retrained one if every seed has it."""
+        arms = [
+            arm.name
+            for arm in (NULLS, RETRAINED)
+            if all(_was_asked(self.lab, seed, arm.name, TRAINED) for seed in seeds)
+        ]
+        return self.evidence.of_seeds(seeds).of_arms(arms)
+
+    def _measured(self, seeds: Sequence[int]) -> dict[str, Any]:
+        evidence = self.of_seeds(seeds)
+        figures = measure(evidence) | measure_backbone(evidence)
+        if self.base is not None:
+            figures |= compare_backbones(evidence, self.base.of_seeds(seeds))
+        step = f"train-{NULLS.name}"
+        records = (durable.read_json(self.lab.record(seed, step)) for seed in seeds)
+        return {
+            "seeds": list(seeds),
+            "seconds": [record["seconds"] for record in records],
+            "figures": {
+                column: cell(name, figures[name]) if name in figures else None
+                for column, name in COLUMNS.items()
+            },
+        }
 
 
 def _load(size: Size, model: Mapping[str, Any]) -> float:
     """Return how many sources have a sink among theirs, on average."""
     slots = size.articles * int(model["num_active"])
     return slots / (int(model["num_experts"]) * int(model["num_sinks"]))
-
-
-def _measured(lab: Lab, evidence: Evidence, seeds: Sequence[int]) -> dict[str, Any]:
-    # A model that some of the seeds lack has nothing to be compared with there.
-    arms = [
-        arm.name
-        for arm in (NULLS, RETRAINED)
-        if all(_was_asked(lab, seed, arm.name, TRAINED) for seed in seeds)
-    ]
-    figures = measure(evidence.of_seeds(seeds).of_arms(arms))
-    return {
-        "seeds": list(seeds),
-        "seconds": [
-            durable.read_json(lab.record(seed, f"train-{NULLS.name}"))["seconds"] for seed in seeds
-        ],
-        "figures": {
-            column: cell(name, figures[name]) if name in figures else None
-            for column, name in COLUMNS.items()
-        },
-    }
 
 
 def on_seeds(model: Mapping[str, Any], seeds: Sequence[int]) -> Mapping[str, Any] | None:

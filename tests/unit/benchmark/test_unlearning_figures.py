@@ -113,7 +113,6 @@ def test_the_figures_of_known_answers(tmp_path):
         of = partial(answer, source_id=source_id, number=0, group="kept", remaining=1)
         answers += [
             of(figures.OWN, correct=True),
-            of(figures.OFF, correct=True),
             of(figures.EXCISED_OWN, correct=source_id != KEPT_IDS[0]),
         ]
     sources = [
@@ -137,7 +136,6 @@ def test_the_figures_of_known_answers(tmp_path):
     # of four wrong answers two are less likely than the right one and one is as likely
     assert values["preference: deleted sources, unique facts, off"] == 2.5 / 4
     assert values["answer accuracy: deleted sources, unique facts, off"] == 1 / 8
-    assert values["answer accuracy: deleted and kept sources, unique facts, off"] == 4 / 11
     assert values["collateral found"] == pytest.approx(1 / 3)
     assert values["collateral forecast"] == 0.25
     assert values["collateral beyond the forecast"] == pytest.approx(1 / 3 - 0.25)
@@ -147,25 +145,6 @@ def test_the_figures_of_known_answers(tmp_path):
     assert verdicts["isolation: nearest"] is True
     assert verdicts["validation loss beyond the dense model's"] is None, "there are no documents"
     assert len(verdicts) == len(TARGETS)
-
-
-def test_the_backbone_is_asked_of_deleted_and_kept_sources_each_shared_fact_once(tmp_path):
-    of_two = {"kind": "shared", "multiplicity": 3, "fact_id": "seat", "taught": 2}
-    of_one = {**of_two, "fact_id": "mayor", "taught": 1}
-    answers = [
-        answer(figures.OFF, 1, 0, correct=False, **of_two),
-        answer(figures.OFF, 11, 0, correct=False, **of_two, group="kept"),
-        answer(figures.OFF, 12, 0, correct=True, **of_two, group="kept", phrasing=1),
-        answer(figures.OFF, 2, 0, correct=True, **of_one),
-        answer(figures.OFF, 21, 0, correct=True, **{**of_two, "fact_id": "x"}, group="unseen"),
-        answer(figures.OFF, 1, 1, correct=False),
-        answer(figures.OFF, 11, 1, correct=True, group="kept", wrong_nll=[2.0, 2.0]),
-    ]
-    found = measure(evidence_of(tmp_path, answers))
-    shared = found["answer accuracy: deleted and kept sources, shared by 3, off"]
-    assert (shared.value, shared.n) == (0.5, 2)
-    preferred = found["preference: deleted and kept sources, unique facts, off"]
-    assert (preferred.value, preferred.n) == ((2.5 / 4 + 1) / 2, 2)
 
 
 @pytest.mark.parametrize(("remaining", "counts"), [(2, True), (1, False)])

@@ -21,6 +21,7 @@ from nulls_dist.eval.metrics.likelihood import PERPLEXITY
 from nulls_dist.eval.metrics.result import Interval, MetricResult
 from tests.unlearning_rows import SOURCES, answers_of, documents_of
 
+CHANGES = ("AUC, change", "shared 3, change")
 MODEL = {"num_active": 8, "num_experts": 2, "num_sinks": 64}
 
 
@@ -155,10 +156,13 @@ def test_a_retrained_model_counts_where_every_seed_has_one(swept):
 
 
 def test_every_column_is_computed_where_there_is_a_retrained_model(swept):
-    base, *_ = write_sweeps(swept)["models"]
+    base, changed, *_ = write_sweeps(swept)["models"]
     cells = on_seeds(base, (0,))["figures"]
-    assert [column for column, each in cells.items() if each is None] == []
+    assert [column for column, each in cells.items() if each is None] == [*CHANGES]
     assert cells["forecast"]["value"] == 0.25
+    cells = on_seeds(changed, (0,))["figures"]
+    assert [column for column, each in cells.items() if each is None] == []
+    assert [cells[column]["value"] for column in CHANGES] == [0.0, 0.0]  # the same answers
     assert (cells["own"]["value"], cells["off"]["value"], cells["kept after"]["value"]) == (1, 0, 0)
 
 
