@@ -4,12 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from nulls_dist.benchmark.unlearning.sizes import SIZES
 from nulls_dist.cli import CommandParser, Option, positive_int, run_command
+from nulls_dist.parallel.quiet import import_quietly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,7 +241,7 @@ def main(argv: Sequence[str]) -> None:
     args = build_parser().parse_args(argv)
     command: Command = args.command
     wanted = {option.parameter: getattr(args, option.parameter) for option in command.options}
-    getattr(import_module(command.module), command.name)(**wanted)
+    getattr(import_quietly(command.module), command.name)(**wanted)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from nulls_dist.errors import NullsError
+from nulls_dist.parallel.quiet import import_quietly
 
 ParametersT = ParamSpec("ParametersT")
 ResultT = TypeVar("ResultT")
@@ -31,7 +32,12 @@ def run_alone(
         arguments: its arguments, picklable.
         options: likewise, by name.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        1,
+        mp_context=get_context("spawn"),
+        initializer=import_quietly,
+        initargs=(step.__module__,),
+    ) as pool:
         return pool.submit(step, *arguments, **options).result()
 
 

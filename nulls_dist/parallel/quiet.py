@@ -4,6 +4,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 
 
 @contextmanager
@@ -17,3 +19,13 @@ def quiet_libraries() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def import_quietly(name: str) -> ModuleType:
+    """Import a module, and the two libraries with it, without what they warn of as they load."""
+    logging.disable(logging.WARNING)
+    try:
+        with quiet_libraries():
+            return import_module(name)
+    finally:
+        logging.disable(logging.NOTSET)
