@@ -32,7 +32,7 @@ def run_alone(
         arguments: its arguments, picklable.
         options: likewise, by name.
     """
-    with ProcessPoolExecutor(
+    with ProcessPoolExecutor(  # unpickling the step would import its module, warnings and all
         1,
         mp_context=get_context("spawn"),
         initializer=import_quietly,
