@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from nulls_dist.config.flatten import flatten
 from nulls_dist.config.schema import RunConfig
 from nulls_dist.durable import read_json
 from nulls_dist.errors import ConfigError, IntegrityError
@@ -89,21 +90,10 @@ def read_deepspeed_file(path: Path) -> dict[str, Any]:
 def _check_owned(key: str, value: Any, path: Path) -> None:
     if key == "scheduler":
         raise ConfigError(f"--ds-config {path}: scheduler is optim.schedule's; remove it")
-    for name in _flatten({key: value}):
+    for name, _ in flatten({key: value}):
         if name not in _OWNED:
             known = ", ".join((*_ALLOWED, *_OWNED))
             raise ConfigError(f"--ds-config {path}: key {name!r} is not one of {known}")
-
-
-def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested objects by path."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _check_zero(zero: Any, path: Path) -> None:
@@ -174,7 +164,7 @@ def settle_deepspeed_file(
     """
     ours = _values_of_run(config, data_parallel)
     owned = {key: value for key, value in content.items() if key not in _ALLOWED}
-    for name, value in _flatten(owned).items():
+    for name, value in flatten(owned):
         wanted, reason = ours[name]
         if value != wanted or isinstance(value, bool) != isinstance(wanted, bool):
             raise ConfigError(

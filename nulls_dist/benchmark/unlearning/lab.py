@@ -1,6 +1,6 @@
 """The directory of one benchmark: what lies where, and what is done already.
 
-    DIR/benchmark.json                the size, resolved; the directory is for this one alone
+    DIR/benchmark.json                the size and its preset, resolved; the directory is for these
     DIR/seed-0/texts                  real text: articles as the corpora take them, see `real_world`
     DIR/seed-0/world                  corpus of all sources, also of those no model is trained on
     DIR/seed-0/corpus                 what models are trained on
@@ -32,6 +32,8 @@ from nulls_dist import durable
 from nulls_dist.benchmark.commands import Commands
 from nulls_dist.benchmark.unlearning.sizes import Arm, Size
 from nulls_dist.checkpoint.store import list_checkpoints
+from nulls_dist.config.flatten import flatten
+from nulls_dist.config.presets import PRESETS
 from nulls_dist.errors import InputError
 
 TRAINED: Final = "trained"
@@ -133,17 +135,18 @@ def begin_lab(root: Path, size: Size) -> Lab:
     """Open the directory of a benchmark, a new one or one that was begun with the same size.
 
     Raises:
-        InputError: it was begun with another size, or is no benchmark's.
+        InputError: it was begun with another size or another state of its preset, or is no
+            benchmark's.
     """
     commands = Commands()
     file = root / _SIZE_FILE
     if file.is_file():
-        _check_same(root, Size(**durable.read_json(file)).to_dict(), size.to_dict())
+        check_same(open_lab(root), size)
     elif root.exists() and any(root.iterdir()):
         raise InputError(f"{root} exists and is no benchmark's directory; name another")
     else:
         root.mkdir(parents=True, exist_ok=True)
-        durable.write_json(file, size.to_dict())
+        durable.write_json(file, _describe(size))
     return Lab(root, size, commands)
 
 
@@ -151,7 +154,7 @@ def open_lab(root: Path) -> Lab:
     """Open the directory of a benchmark that was begun.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or another version of this project began it.
     """
     file = root / _SIZE_FILE
     if not file.is_file():
@@ -159,16 +162,37 @@ def open_lab(root: Path) -> Lab:
             f"{root} is no benchmark's directory; begin one with "
             f"'python -m nulls_dist.benchmark run --size small --out {root}'"
         )
-    return Lab(root, Size(**durable.read_json(file)), Commands())
+    content = durable.read_json(file)
+    if "size" not in content:
+        raise InputError(f"{file}: another version of this project began it; name another --out")
+    return Lab(root, Size(**content["size"]), Commands())
 
 
-def _check_same(root: Path, begun: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [name for name in {**begun, **wanted} if begun.get(name) != wanted.get(name)]
-    if differing:
-        changes = "; ".join(
-            f"{name} was {begun.get(name)!r}, now {wanted.get(name)!r}" for name in differing
-        )
-        raise InputError(
-            f"{root} was begun with size {begun.get('name')!r}, not {wanted['name']!r} as it is "
-            f"now ({changes}); name another --out, or give the same size to continue"
-        )
+def check_same(lab: Lab, size: Size) -> None:
+    """Refuse to train models that could not be compared with those that are there.
+
+    Args:
+        lab: a benchmark.
+        size: what would decide the models, with its preset as it is in this version.
+
+    Raises:
+        InputError: the size or the preset's content is another than when the benchmark was begun.
+    """
+    begun = durable.read_json(lab.root / _SIZE_FILE)
+    for part, content in _describe(size).items():
+        was, now = dict(flatten(begun[part])), dict(flatten(content))
+        differing = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+        if differing:
+            changes = "; ".join(
+                f"{name} was {was.get(name)!r}, now {now.get(name)!r}" for name in differing
+            )
+            raise InputError(
+                f"{lab.root} was begun with size {lab.size.name!r}, not {size.name!r} as it is "
+                f"now ({changes}); name another --out, or continue with the size and the version "
+                "that began it"
+            )
+
+
+def _describe(size: Size) -> dict[str, Any]:
+    """Return all that decides which models a benchmark trains."""
+    return {"size": size.to_dict(), "preset": PRESETS[size.preset]().to_dict()}

@@ -12,7 +12,14 @@ from typing import Final
 
 from nulls_dist.benchmark.unlearning.done import count_done
 from nulls_dist.benchmark.unlearning.evaluation import evaluate
-from nulls_dist.benchmark.unlearning.lab import EXCISED, TRAINED, Lab, begin_lab, open_lab
+from nulls_dist.benchmark.unlearning.lab import (
+    EXCISED,
+    TRAINED,
+    Lab,
+    begin_lab,
+    check_same,
+    open_lab,
+)
 from nulls_dist.benchmark.unlearning.models import delete, train
 from nulls_dist.benchmark.unlearning.pool import describe_sources
 from nulls_dist.benchmark.unlearning.schedule import run_side_by_side
@@ -58,10 +65,11 @@ def sweep(
 
     Raises:
         ConfigError: a sweep is malformed, or a setting or a value does not exist.
-        InputError: the benchmark's seeds are not done.
+        InputError: the benchmark's seeds are not done, or its preset is not what it was.
         NullsError: a training failed.
     """
     lab = open_lab(out)
+    check_same(lab, lab.size)
     settings = [setting for text in sweeps for setting in parse_sweep(text)]
     for setting in settings:
         _check(lab, setting)
@@ -83,7 +91,8 @@ def parse_sweep(text: str) -> list[Setting]:
     """Return a setting with each of its values.
 
     Raises:
-        ConfigError: it is not of the form name=value,value+name=value, or names a setting twice.
+        ConfigError: it is not of the form name=value,value+name=value, names a setting twice, or
+            contains a slash.
     """
     name, _, values = text.partition("=")
     return [_parse(f"{name.strip()}={value.strip()}", text) for value in values.split(",")]
@@ -92,6 +101,8 @@ def parse_sweep(text: str) -> list[Setting]:
 def _parse(text: str, sweep: str) -> Setting:
     pairs = [part.partition("=") for part in FURTHER.split(text)]
     settings = {name: value for name, _, value in pairs}
+    if "/" in text:
+        raise ConfigError(f"--set {sweep}: values name directories, so '/' cannot be swept")
     if not all(all(pair) for pair in pairs) or len(settings) < len(pairs):
         raise ConfigError(
             f"--set {sweep}: must have the form name=values, such as model.num_active=8,16 or, "

@@ -1,5 +1,6 @@
 """Figures of the source-unlearning benchmark on hand-made answers, and its done-once steps."""
 
+import json
 import time
 from dataclasses import replace
 from functools import partial
@@ -224,6 +225,23 @@ def test_another_size_is_refused_with_both_names(tmp_path):
         begin_lab(tmp_path, SIZES["standard"])
     with pytest.raises(InputError, match=r"deleted was 4, now 5"):
         begin_lab(tmp_path, replace(SIZES["small"], deleted=5))
+
+
+def test_a_preset_that_changed_since_is_refused_before_more_is_trained(tmp_path):
+    lab = begin_lab(tmp_path, SIZES["small"])
+    file = tmp_path / "benchmark.json"
+    content = json.loads(file.read_text())
+    content["preset"]["model"]["num_active"] = 1
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"\(model.num_active was 1, now \d+\); name another --out"):
+        begin_lab(tmp_path, lab.size)
+    assert open_lab(tmp_path).size == lab.size, "what is there can still be asked"
+
+
+def test_a_directory_of_an_older_version_is_refused(tmp_path):
+    (tmp_path / "benchmark.json").write_text(json.dumps(SIZES["small"].to_dict()))
+    with pytest.raises(InputError, match="another version of this project began it"):
+        open_lab(tmp_path)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

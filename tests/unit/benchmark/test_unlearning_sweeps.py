@@ -54,6 +54,11 @@ def test_other_sweeps_are_refused(text):
         parse_sweep(text)
 
 
+def test_a_value_that_would_nest_directories_is_refused():
+    with pytest.raises(ConfigError, match="'/' cannot be swept"):
+        parse_sweep("report.wandb=a/b")
+
+
 def test_a_sweep_shows_losses():
     interval = Interval(low=exp(1), high=exp(3), confidence=0.95, num_sources=3, method="m")
     result = MetricResult(metric=PERPLEXITY, group="text", value=exp(2), n=7, interval=interval)

@@ -1,11 +1,12 @@
 """How to do it again: size, configurations, commands, versions, times; and every figure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
 from nulls_dist.benchmark.unlearning.page.findings import Findings
 from nulls_dist.benchmark.unlearning.page.parts import MISSING, Section, Table, limits, number
+from nulls_dist.config.flatten import flatten
 
 
 def build_provenance(findings: Findings) -> Section | None:
@@ -107,15 +108,6 @@ def _seconds(results: Mapping[str, Any]) -> Table:
         cells = [f"{each:,.1f}" for each in seconds]
         rows.append((step, *cells, *[MISSING] * (len(seeds) - len(cells))))
     return Table(caption="Wall time per step, seconds", header=("step", *seeds), rows=tuple(rows))
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value of a nested mapping with its dotted path."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _text(value: Any) -> str:

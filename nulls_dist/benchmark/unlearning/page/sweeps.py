@@ -22,10 +22,10 @@ from nulls_dist.benchmark.unlearning.page.parts import (
     limits,
     number,
 )
-from nulls_dist.benchmark.unlearning.page.provenance import flatten
 from nulls_dist.benchmark.unlearning.page.shapes import colour_of, draw_estimate
 from nulls_dist.benchmark.unlearning.page.swept import estimate_of_cell, is_alone, name_seeds
 from nulls_dist.benchmark.unlearning.sweep_results import COLUMNS, on_seeds
+from nulls_dist.config.flatten import flatten
 
 _SHARED: Final = "shared 3, all"
 _TRADES: Final = {"AUC off, all": 0.5, "isolation off": 1.0}
