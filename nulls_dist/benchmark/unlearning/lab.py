@@ -159,8 +159,8 @@ def open_lab(root: Path) -> Lab:
     file = root / _SIZE_FILE
     if not file.is_file():
         raise InputError(
-            f"{root} is no benchmark's directory; begin one with "
-            f"'python -m nulls_dist.benchmark run --size small --out {root}'"
+            f"{root} is no benchmark's directory, as {file.name} is not there; name the --out of a "
+            "'python -m nulls_dist.benchmark run' (its published records alone do not suffice)"
         )
     content = durable.read_json(file)
     if "size" not in content:

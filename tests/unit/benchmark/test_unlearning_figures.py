@@ -233,7 +233,9 @@ def test_a_preset_that_changed_since_is_refused_before_more_is_trained(tmp_path)
     content = json.loads(file.read_text())
     content["preset"]["model"]["num_active"] = 1
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"\(model.num_active was 1, now \d+\); name another --out"):
+    with pytest.raises(
+        InputError, match=r"\(model.num_active was 1, now \d+\); name another --out"
+    ):
         begin_lab(tmp_path, lab.size)
     assert open_lab(tmp_path).size == lab.size, "what is there can still be asked"
 

@@ -1,5 +1,6 @@
 """The page's sections on attacks, relearning, deletions and sweeps, from files of the real code."""
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -281,6 +282,19 @@ def test_relearning_is_compared_with_the_retrained_model(findings):
         assert shown in of_deleted
     assert "not applicable" in others
     assert ">0.85<" not in others
+
+
+def test_where_nothing_is_learnt_back_the_axes_end_early(findings):
+    flat = copy.deepcopy(findings.attacks)
+    others = [entry for entry in flat["relearning"] if entry["text"] != "deleted"]
+    for entry in others:
+        for accuracy in ("accuracy_per_seed", "retrained_accuracy_per_seed"):
+            for kinds in entry[accuracy].values():
+                kinds.update({kind: [0.04] * len(kinds[kind]) for kind in kinds})
+    section = build_relearning(replace(findings, attacks=flat))
+    captions = [chart.caption for chart in section.charts]
+    assert ["Dashed" in caption for caption in captions] == [True, False]
+    assert "axes end at 0.25" in captions[1]
 
 
 def test_targets_of_relearning_stand_among_the_targets(page):

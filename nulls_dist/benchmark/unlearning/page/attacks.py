@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 from markupsafe import Markup
 
 from nulls_dist.attacks.catalogue import ATTACKS
@@ -36,6 +37,7 @@ _STATES: Final = {
 _LABELS: Final = {"suppressed": "suppressed (weights as before)"}
 _MODEL_HEIGHT: Final = 0.09
 """Of a value in a row of several, inches."""
+_SHARES: Final = (0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1)
 _READING: Final = (
     "Marker: mean of all seeds; rings: single seeds; line: 95% interval, whole sources drawn. "
     "An attack succeeds as far as it gets more than from the retrained model, dense models against "
@@ -106,7 +108,8 @@ def _headline_chart(headlines: Sequence[Entry], seeds: str) -> Chart | None:
     figure, grid = new_figure(height, len(widths), width_ratios=widths, squeeze=False)
     if rows:
         draw_rows(grid[0][0], rows, missing=NOT_APPLICABLE)
-        grid[0][0].set(xlabel="share got back", xlim=(-0.03, 1.03), title="By attack")
+        grid[0][0].set(xlabel="share got back (square-root axis)", title="By attack")
+        _scale_by_roots(grid[0][0])
     if ratios:
         colours = {model: colour_of(_STATES[model]) for model in ratios}
         draw_forest(grid[0][-1], ratios, colours)
@@ -121,6 +124,20 @@ def _headline_chart(headlines: Sequence[Entry], seeds: str) -> Chart | None:
         f"above 1 (dotted): the prompt is shorter than what it elicits. {_READING} {seeds}; n and "
         "sources in the table.",
     )
+
+
+def _scale_by_roots(axes: Any) -> None:
+    """Give small shares most of the room: what was deleted differs there from what never was."""
+
+    def root(shares: Any) -> Any:
+        return np.sign(shares) * np.sqrt(np.abs(shares))
+
+    def square(roots: Any) -> Any:
+        return np.sign(roots) * np.square(roots)
+
+    axes.set_xscale("function", functions=(root, square))
+    axes.set_xlim(-0.001, 1.05)
+    axes.set_xticks(_SHARES, [f"{share:g}" for share in _SHARES])
 
 
 def _add_legend(figure: Any, models: Sequence[str]) -> None:

@@ -46,6 +46,8 @@ _TEXTS: Final = {
     str(Text.UNRELATED): "kept sources that share none",
 }
 
+_FLAT: Final = 0.25
+"""Where no curve gets as high, this is as far as axes go: small differences are to be seen."""
 _ORDER: Final = tuple(_LABELS.get(model, model) for model in _STYLES)
 """Of the legend."""
 
@@ -90,8 +92,9 @@ def _chart(findings: Findings, entries: Sequence[Entry]) -> Chart | None:
         return None
     texts = list(dict.fromkeys(entry["text"] for entry in entries))
     accesses = list(dict.fromkeys(entry["access"] for entry in entries))
+    is_flat = _highest(entries) < _FLAT
     figure, grid = new_figure(
-        0.6 + 2.2 * len(texts),
+        0.6 + (1.5 if is_flat else 2.2) * len(texts),
         len(accesses),
         len(texts),
         sharex=True,
@@ -102,8 +105,8 @@ def _chart(findings: Findings, entries: Sequence[Entry]) -> Chart | None:
     for text, panels in zip(texts, grid, strict=True):
         for access, axes in zip(accesses, panels, strict=True):
             mine = [each for each in entries if (each["text"], each["access"]) == (text, access)]
-            axes.set(title=f"{access}, {text}", ylim=(-0.03, 1.04))
             _draw_panel(axes, mine)
+            axes.set(title=f"{access}, {text}", ylim=(-0.01, _FLAT) if is_flat else (-0.03, 1.04))
             _draw_target(axes, findings, mine)
             handles, names = axes.get_legend_handles_labels()
             lines |= zip(names, handles, strict=True)
@@ -114,10 +117,24 @@ def _chart(findings: Findings, entries: Sequence[Entry]) -> Chart | None:
         names = sorted(lines, key=_ORDER.index)
         handles = [lines[name] for name in names]
         figure.legend(handles, names, ncols=len(names), loc="outside upper left", columnspacing=1)
-    return Chart(svg=Markup(to_svg(figure)), caption=_caption(findings, entries, texts))
+    caption = _caption(findings, entries, texts, is_flat=is_flat)
+    return Chart(svg=Markup(to_svg(figure)), caption=caption)
 
 
-def _caption(findings: Findings, entries: Sequence[Entry], texts: Sequence[str]) -> str:
+def _highest(entries: Sequence[Entry]) -> float:
+    """Return the largest share of right answers that a curve reaches in a seed."""
+    curves = (
+        seed.get(TARGET_KIND, [])
+        for entry in entries
+        for accuracy in ("accuracy_per_seed", "retrained_accuracy_per_seed")
+        for seed in entry[accuracy].values()
+    )
+    return max((value for curve in curves for value in curve), default=1.0)
+
+
+def _caption(
+    findings: Findings, entries: Sequence[Entry], texts: Sequence[str], *, is_flat: bool
+) -> str:
     assert findings.attacks is not None, "a chart is drawn of what was attacked"
     counts = sorted({entry["num_probes"].get(TARGET_KIND, 0) for entry in entries} - {0})
     asked = f"n = {' or '.join(f'{count:,}' for count in counts)} questions" if counts else "n = 0"
@@ -128,12 +145,17 @@ def _caption(findings: Findings, entries: Sequence[Entry], texts: Sequence[str])
         if Text.DELETED in texts
         else ""
     )
+    levels = (
+        f"The axes end at {_FLAT:g}: the share before the deletion and half of the gap lie above"
+        if is_flat
+        else "Dashed: before the deletion; dotted: half of the gap between that and the retrained "
+        "model at step 0"
+    )
     return (
         f"Relearning from text of the kind {trained_on}. Share of right answers about unique facts "
         "of deleted sources, in phrasings that documents use. Line: the questions of all seeds; "
         "band: from the least to the most of the seeds (there is no interval: answers are recorded "
-        "in sum). Dashed: before the deletion; dotted: half of the gap between that and the "
-        f"retrained model at step 0. {targets}{asked}, {count_seeds(findings.attacks)}."
+        f"in sum). {levels}. {targets}{asked}, {count_seeds(findings.attacks)}."
     )
 
 
