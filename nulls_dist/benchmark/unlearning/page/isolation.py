@@ -31,7 +31,9 @@ def build_isolation(findings: Findings) -> Section | None:
         title="Isolation",
         lead="1: deletion takes from the deleted sources' unique facts exactly what training on "
         "them added, as retraining would; 0: it takes nothing. Facts that other sources state are "
-        "meant to survive, the more surely the more sources state them.",
+        "meant to survive, the more surely the more sources state them. Nearest shows what a user "
+        "meets, not what is gone: another source's sinks answer for that source, whatever the "
+        "backbone may have kept.",
         charts=(_chart(findings), *((shared,) if shared else ())),
         tables=(_table(findings),),
     )

@@ -13,7 +13,10 @@ def build_power(findings: Findings) -> Section | None:
         return Section(title="Power", lead=power["verdict"])
     rows = (
         ("unique facts of deleted sources", f"{power['num_facts']:,}"),
-        ("of these known with own sinks, not to the retrained model", f"{power['num_known']:,}"),
+        (
+            "of these known with own sinks, in a phrasing in which the retrained model is wrong",
+            f"{power['num_known']:,}",
+        ),
         ("deleted sources", f"{power['num_sources']:,}"),
         ("of these with a known fact", f"{power['num_sources_known']:,}"),
         ("right answers with own sinks", number(power["accuracy"])),
