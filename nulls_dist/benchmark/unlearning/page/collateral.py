@@ -70,8 +70,8 @@ def _chart(findings: Findings, overlap: Floats, lost: Floats) -> Chart:
         "excision. Left: found, forecast (no interval: it is counted, over all kept sources) and "
         "the difference over the sources asked, which should not exceed 0. Right: each kept source "
         "(grey), and thirds of the sources by their overlap with the deleted source nearest in the "
-        "pool (blue, with interval; rings: seeds) beside their forecast (black bar); ties may leave "
-        "a third empty. " + findings.basis("collateral found"),
+        "pool (blue, with interval; rings: seeds) beside their forecast (black bar); ties may "
+        "leave a third empty. " + findings.basis("collateral found"),
     )
 
 
