@@ -135,8 +135,8 @@ def begin_lab(root: Path, size: Size) -> Lab:
     """Open the directory of a benchmark, a new one or one that was begun with the same size.
 
     Raises:
-        InputError: it was begun with another size or another state of its preset, or is no
-            benchmark's.
+        InputError: it was begun with another size or another state of its preset, or by another
+            version of this project, or is no benchmark's.
     """
     commands = Commands()
     file = root / _SIZE_FILE
@@ -162,10 +162,13 @@ def open_lab(root: Path) -> Lab:
             f"{root} is no benchmark's directory, as {file.name} is not there; name the --out of a "
             "'python -m nulls_dist.benchmark run' (its published records alone do not suffice)"
         )
-    content = durable.read_json(file)
-    if "size" not in content:
+    try:
+        size = Size(**durable.read_json(file)["size"])
+    except (KeyError, TypeError):
+        size = None
+    if size is None or size.preset not in PRESETS:
         raise InputError(f"{file}: another version of this project began it; name another --out")
-    return Lab(root, Size(**content["size"]), Commands())
+    return Lab(root, size, Commands())
 
 
 def check_same(lab: Lab, size: Size) -> None:
@@ -184,12 +187,11 @@ def check_same(lab: Lab, size: Size) -> None:
         differing = [name for name in {**was, **now} if was.get(name) != now.get(name)]
         if differing:
             changes = "; ".join(
-                f"{name} was {was.get(name)!r}, now {now.get(name)!r}" for name in differing
+                f"{part}.{name} was {was.get(name)!r}, now {now.get(name)!r}" for name in differing
             )
             raise InputError(
-                f"{lab.root} was begun with size {lab.size.name!r}, not {size.name!r} as it is "
-                f"now ({changes}); name another --out, or continue with the size and the version "
-                "that began it"
+                f"{lab.root} was begun for other models ({changes}); name another --out, or "
+                "continue with the size and the version that began it"
             )
 
 

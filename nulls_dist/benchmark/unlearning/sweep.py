@@ -102,7 +102,7 @@ def _parse(text: str, sweep: str) -> Setting:
     pairs = [part.partition("=") for part in FURTHER.split(text)]
     settings = {name: value for name, _, value in pairs}
     if "/" in text:
-        raise ConfigError(f"--set {sweep}: values name directories, so '/' cannot be swept")
+        raise ConfigError(f"--set {sweep}: values name directories; leave out '/'")
     if not all(all(pair) for pair in pairs) or len(settings) < len(pairs):
         raise ConfigError(
             f"--set {sweep}: must have the form name=values, such as model.num_active=8,16 or, "

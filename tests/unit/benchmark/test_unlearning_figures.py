@@ -221,7 +221,9 @@ def test_after_an_error_no_task_is_begun():
 def test_another_size_is_refused_with_both_names(tmp_path):
     begin_lab(tmp_path, SIZES["small"])
     assert open_lab(tmp_path).size == SIZES["small"]
-    with pytest.raises(InputError, match=r"begun with size 'small', not 'standard'.*articles was"):
+    with pytest.raises(
+        InputError, match=r"size\.articles was 48.*name was 'small', now 'standard'"
+    ):
         begin_lab(tmp_path, SIZES["standard"])
     with pytest.raises(InputError, match=r"deleted was 4, now 5"):
         begin_lab(tmp_path, replace(SIZES["small"], deleted=5))
@@ -234,14 +236,20 @@ def test_a_preset_that_changed_since_is_refused_before_more_is_trained(tmp_path)
     content["preset"]["model"]["num_active"] = 1
     file.write_text(json.dumps(content))
     with pytest.raises(
-        InputError, match=r"\(model.num_active was 1, now \d+\); name another --out"
+        InputError, match=r"\(preset.model.num_active was 1, now \d+\); name another --out"
     ):
         begin_lab(tmp_path, lab.size)
     assert open_lab(tmp_path).size == lab.size, "what is there can still be asked"
 
 
-def test_a_directory_of_an_older_version_is_refused(tmp_path):
-    (tmp_path / "benchmark.json").write_text(json.dumps(SIZES["small"].to_dict()))
+SMALL = SIZES["small"].to_dict()
+
+
+@pytest.mark.parametrize(
+    "content", [SMALL, {"size": SMALL | {"sources": 3}}, {"size": SMALL | {"preset": "nulls_2b"}}]
+)
+def test_a_directory_of_another_version_is_refused(tmp_path, content):
+    (tmp_path / "benchmark.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="another version of this project began it"):
         open_lab(tmp_path)
 

@@ -262,6 +262,8 @@ def test_attacks_show_what_was_got_and_why_one_does_not_apply(findings):
     assert reasons.rows == (("covering survivors: dense", HOSTILE),)
     best, by_setting = (chart.svg for chart in section.charts)
     assert best.count("not applicable") == 1
+    assert "square-root axis" in best
+    assert ">0.01<" in best
     assert "question" in by_setting
     assert "covering" not in by_setting, "an attack with one setting is in the first figure"
 

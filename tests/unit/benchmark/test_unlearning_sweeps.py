@@ -9,14 +9,14 @@ from nulls_dist import durable
 from nulls_dist.benchmark.unlearning import figures, tables
 from nulls_dist.benchmark.unlearning.lab import begin_lab
 from nulls_dist.benchmark.unlearning.sizes import NULLS, RETRAINED, SIZES
-from nulls_dist.benchmark.unlearning.sweep import parse_sweep
+from nulls_dist.benchmark.unlearning.sweep import parse_sweep, sweep
 from nulls_dist.benchmark.unlearning.sweep_results import (
     cell,
     format_sweeps,
     on_seeds,
     write_sweeps,
 )
-from nulls_dist.errors import ConfigError
+from nulls_dist.errors import ConfigError, InputError
 from nulls_dist.eval.metrics.likelihood import PERPLEXITY
 from nulls_dist.eval.metrics.result import Interval, MetricResult
 from tests.unlearning_rows import SOURCES, answers_of, documents_of
@@ -55,7 +55,7 @@ def test_other_sweeps_are_refused(text):
 
 
 def test_a_value_that_would_nest_directories_is_refused():
-    with pytest.raises(ConfigError, match="'/' cannot be swept"):
+    with pytest.raises(ConfigError, match="leave out '/'"):
         parse_sweep("report.wandb=a/b")
 
 
@@ -132,6 +132,16 @@ def swept(tmp_path):
     make_models(sweeps / "optim.lr=1e-3+model.num_active=4", nulls=(1,), num_active=4)
     make_models(sweeps / "model.num_active=64", nulls=(0,), asked_again=False, num_active=64)
     return lab
+
+
+def test_nothing_is_swept_beside_models_of_another_state_of_the_preset(swept):
+    file = swept.root / "benchmark.json"
+    content = durable.read_json(file)
+    content["preset"]["optim"]["lr"] = 1.0
+    durable.write_json(file, content)
+    with pytest.raises(InputError, match=r"preset.optim.lr was 1.0, now"):
+        sweep(out=swept.root, sweeps=["optim.lr=2"], num_seeds=1, is_retrained=False, jobs=1)
+    assert not (swept.root / "sweeps/optim.lr=2").exists()
 
 
 def test_models_are_compared_on_every_set_of_seeds_that_they_share(swept, capsys):

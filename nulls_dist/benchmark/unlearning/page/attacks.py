@@ -38,6 +38,7 @@ _LABELS: Final = {"suppressed": "suppressed (weights as before)"}
 _MODEL_HEIGHT: Final = 0.09
 """Of a value in a row of several, inches."""
 _SHARES: Final = (0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1)
+"""Ticks of shares that an attack gets back."""
 _READING: Final = (
     "Marker: mean of all seeds; rings: single seeds; line: 95% interval, whole sources drawn. "
     "An attack succeeds as far as it gets more than from the retrained model, dense models against "
@@ -127,7 +128,7 @@ def _headline_chart(headlines: Sequence[Entry], seeds: str) -> Chart | None:
 
 
 def _scale_by_roots(axes: Any) -> None:
-    """Give small shares most of the room: what was deleted differs there from what never was."""
+    """Give small shares more room: there deleted facts differ from facts never seen."""
 
     def root(shares: Any) -> Any:
         return np.sign(shares) * np.sqrt(np.abs(shares))

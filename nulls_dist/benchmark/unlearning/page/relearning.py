@@ -47,7 +47,7 @@ _TEXTS: Final = {
 }
 
 _FLAT: Final = 0.25
-"""Where no curve gets as high, this is as far as axes go: small differences are to be seen."""
+"""Axes end here where no curve gets as high, so that small differences are seen."""
 _ORDER: Final = tuple(_LABELS.get(model, model) for model in _STYLES)
 """Of the legend."""
 
@@ -92,7 +92,7 @@ def _chart(findings: Findings, entries: Sequence[Entry]) -> Chart | None:
         return None
     texts = list(dict.fromkeys(entry["text"] for entry in entries))
     accesses = list(dict.fromkeys(entry["access"] for entry in entries))
-    is_flat = _highest(entries) < _FLAT
+    is_flat = _is_flat(entries)
     figure, grid = new_figure(
         0.6 + (1.5 if is_flat else 2.2) * len(texts),
         len(accesses),
@@ -121,15 +121,23 @@ def _chart(findings: Findings, entries: Sequence[Entry]) -> Chart | None:
     return Chart(svg=Markup(to_svg(figure)), caption=caption)
 
 
-def _highest(entries: Sequence[Entry]) -> float:
-    """Return the largest share of right answers that a curve reaches in a seed."""
-    curves = (
-        seed.get(TARGET_KIND, [])
+def _is_flat(entries: Sequence[Entry]) -> bool:
+    """Return whether no curve gets to `_FLAT`, and no level that is marked lies below."""
+    if any(entry["text"] == Text.DELETED for entry in entries):
+        return False
+    values = [
+        value
         for entry in entries
         for accuracy in ("accuracy_per_seed", "retrained_accuracy_per_seed")
         for seed in entry[accuracy].values()
+        for value in seed.get(TARGET_KIND, [])
+    ]
+    levels = [level_at(entry["kinds"].get(TARGET_KIND), TARGET_SHARE) for entry in entries]
+    return (
+        max(values, default=1.0)
+        < _FLAT
+        <= min((level["accuracy"] for level in levels if level is not None), default=1.0)
     )
-    return max((value for curve in curves for value in curve), default=1.0)
 
 
 def _caption(
