@@ -64,7 +64,7 @@ def nulls_demo() -> RunConfig:
             num_backbone=128,
             num_experts=2,
             num_sinks=1024,
-            num_active=8,
+            num_active=16,
             context_length=256,
         ),
         train=TrainConfig(
