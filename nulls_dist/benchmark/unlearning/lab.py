@@ -181,7 +181,7 @@ def check_same(lab: Lab, size: Size) -> None:
     Raises:
         InputError: the size or the preset's content is another than when the benchmark was begun.
     """
-    begun = durable.read_json(lab.root / _SIZE_FILE)
+    begun = durable.read_json(lab.root / _SIZE_FILE) | {"size": lab.size.to_dict()}
     for part, content in _describe(size).items():
         was, now = dict(flatten(begun[part])), dict(flatten(content))
         differing = [name for name in {**was, **now} if was.get(name) != now.get(name)]

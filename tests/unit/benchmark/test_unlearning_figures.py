@@ -222,7 +222,7 @@ def test_another_size_is_refused_with_both_names(tmp_path):
     begin_lab(tmp_path, SIZES["small"])
     assert open_lab(tmp_path).size == SIZES["small"]
     with pytest.raises(
-        InputError, match=r"size\.articles was 48.*name was 'small', now 'standard'"
+        InputError, match=r"size\.name was 'small', now 'standard'; size\.articles was 48"
     ):
         begin_lab(tmp_path, SIZES["standard"])
     with pytest.raises(InputError, match=r"deleted was 4, now 5"):
@@ -252,6 +252,15 @@ def test_a_directory_of_another_version_is_refused(tmp_path, content):
     (tmp_path / "benchmark.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="another version of this project began it"):
         open_lab(tmp_path)
+
+
+def test_a_field_that_a_directory_lacks_has_its_default(tmp_path):
+    begin_lab(tmp_path, SIZES["small"])
+    file = tmp_path / "benchmark.json"
+    content = json.loads(file.read_text())
+    assert content["size"].pop("has_dense") is True
+    file.write_text(json.dumps(content))
+    assert begin_lab(tmp_path, SIZES["small"]).size.has_dense
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
