@@ -20,13 +20,15 @@ trap 'stop_requested=yes; say "asked to stop"' USR1 TERM
 # attend PID SIGNAL [CHECK]: wait for a background process, and leave its exit code in `code`. A request to stop is passed
 # on as SIGNAL, again every 5 s for ranks that were not listening yet; CHECK is called as often.
 attend() {
-  local pid=$1 signal=$2 check=${3:-:} pause
+  local pid=$1 signal=$2 check=${3:-:} pause passed_on
   while kill -0 "$pid" 2>/dev/null; do
-    [[ -z $stop_requested ]] || kill -s "$signal" "$pid" 2>/dev/null || true
+    passed_on=$stop_requested
+    [[ -z $passed_on ]] || kill -s "$signal" "$pid" 2>/dev/null || true
     "$check"
     sleep 5 &
     pause=$!
-    wait -n "$pid" "$pause" || true # a signal ends it at once
+    # a signal ends it at once; one that came since, during the check, would not
+    [[ $passed_on != "$stop_requested" ]] || wait -n "$pid" "$pause" || true
     kill "$pause" 2>/dev/null || true
   done
   code=0
